@@ -18,7 +18,8 @@ from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.batches import NEGATIVES, batches, count_batches, take, text_batch
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.prepared.inputs import Inputs
-from texthash.corpora.prepared.pairs import question_numbers
+from texthash.corpora.prepared.negatives import hard_negatives
+from texthash.corpora.prepared.pairs import Queries, question_numbers
 from texthash.errors import CorpusError, UsageError
 from texthash.paths import StateDir
 
@@ -87,16 +88,16 @@ def test_a_corpus_without_questions_has_nothing_of_them(small_corpus: PreparedCo
     assert not {"queries", "query_tokens", "negatives"} & set(schema.names)
     assert "pairs" not in json.loads((small_corpus.path / "manifest.json").read_text())
     with pytest.raises(CorpusError, match="has no queries"):
-        _ = small_corpus.train.queries
+        _ = Queries(small_corpus.train)
     with pytest.raises(CorpusError, match="has no queries"):
-        small_corpus.train.negatives(3)
+        hard_negatives(small_corpus.train, 3)
     with pytest.raises(CorpusError, match="has no queries"):
         next(batches(small_corpus.train, 8, Inputs(needs={"pairs"})))
 
 
 def test_questions_are_a_split_of_their_own(made: PreparedCorpus) -> None:
     rows = of_split("train")
-    queries = made.train.queries
+    queries = Queries(made.train)
     asked = [(row["id"], row["labels"], query) for row in rows for query in row["queries"]]
     assert len(queries) == len(asked)
     assert queries.indptr.tolist() == np.cumsum([0, *(len(row["queries"]) for row in rows)]).tolist()
@@ -149,14 +150,14 @@ def plain_negatives(made: PreparedCorpus, rows: list[dict[str, Any]], k: int) ->
 @pytest.mark.parametrize("k", [3, 60])
 def test_hard_negatives_are_the_named_ones_and_the_best_by_bm25(made: PreparedCorpus, k: int) -> None:
     expected = plain_negatives(made, of_split("train"), k)
-    found = made.train.negatives(k)
-    assert found.shape == (len(made.train.queries), k)
+    found = hard_negatives(made.train, k)
+    assert found.shape == (len(Queries(made.train)), k)
     for row, wanted in zip(found.tolist(), expected, strict=True):
         there = [value for value in row if value >= 0]
         assert row == there + [-1] * (k - len(there))
         assert len(there) == len(wanted)
         assert set(there) == set(wanted) or k == 3  # equal scores may be rounded apart at the cut
-    first = made.train.negatives(k)
+    first = hard_negatives(made.train, k)
     np.testing.assert_array_equal(first, found)
 
 
@@ -167,7 +168,7 @@ def test_all_positives_of_a_question_are_kept_from_its_negatives(tmp_path: Path)
         rows[number]["queries"], rows[number]["text"] = [same], same
         rows[number]["negatives"] = ["d1", "d5"]
     made = prepared(rows, tmp_path)
-    found = made.train.negatives(40)[:3]
+    found = hard_negatives(made.train, 40)[:3]
     assert not np.isin(found, [0, 1, 2]).any()
     assert found[:, 0].tolist() == [3, 3, 3], "d5 is the fourth document of train"
     assert len(np.unique(found[0])) == len(set(found[0].tolist()))
@@ -175,9 +176,9 @@ def test_all_positives_of_a_question_are_kept_from_its_negatives(tmp_path: Path)
 
 def test_negatives_are_for_training(made: PreparedCorpus) -> None:
     with pytest.raises(CorpusError, match="validation split has no hard negatives"):
-        made.validation.negatives(3)
+        hard_negatives(made.validation, 3)
     with pytest.raises(UsageError, match="k=0"):
-        made.train.negatives(0)
+        hard_negatives(made.train, 0)
 
 
 def sides(train: Split, **settings: Any) -> list[tuple[int, int, int]]:
@@ -194,16 +195,16 @@ def sides(train: Split, **settings: Any) -> list[tuple[int, int, int]]:
 
 
 def test_an_epoch_of_pairs(made: PreparedCorpus) -> None:
-    train, indptr = made.train, made.train.queries.indptr
+    train, indptr = made.train, Queries(made.train).indptr
     with_questions = np.flatnonzero(np.diff(indptr))
-    negatives = train.negatives(NEGATIVES)
+    negatives = hard_negatives(train, NEGATIVES)
     epochs = [sides(train, shuffle_seed=seed) for seed in range(30)]
     for drawn in epochs:
         assert sorted(row for row, *_ in drawn) == with_questions.tolist()
         for row, question, negative in drawn:
             assert indptr[row] <= question < indptr[row + 1]
             assert negative in negatives[question]
-    assert {question for drawn in epochs for _, question, _ in drawn} == set(range(len(train.queries)))
+    assert {question for drawn in epochs for _, question, _ in drawn} == set(range(len(Queries(train))))
     assert len({negative for drawn in epochs for row, _, negative in drawn if row == 0}) > 5
     assert epochs[3] == sides(train, shuffle_seed=3) != epochs[4]
     first = sides(train)
@@ -235,7 +236,7 @@ def test_a_question_of_unknown_words_still_has_a_negative(tmp_path: Path) -> Non
     rows = random_rows()
     rows[0] |= {"queries": ["zzz"], "negatives": []}
     made = prepared(rows, tmp_path)
-    assert (made.train.negatives(5)[0] == -1).all()
+    assert (hard_negatives(made.train, 5)[0] == -1).all()
     drawn = [negative for seed in range(20) for row, _, negative in sides(made.train, shuffle_seed=seed) if row == 0]
     assert 0 not in drawn
     assert len(set(drawn)) > 5

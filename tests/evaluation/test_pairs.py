@@ -11,6 +11,7 @@ import pytest
 from texthash.config import Config, CorpusConfig, Edition, EvaluationConfig, SplitRule, TrainingConfig
 from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.pairs import Queries
 from texthash.corpora.readers import pycode
 from texthash.evaluation.baselines.cosine import float_cosine_reference
 from texthash.evaluation.protocol import EvaluationProtocol
@@ -73,7 +74,7 @@ def test_who_asks_what_of_whom(pair_corpus):
     texts, ids, asked = {}, [], {}
     for split in map(pair_corpus.split, SPLITS):
         ids += split.ids
-        asked[split.name] = [row for table in split.queries.documents() for row in table.to_pylist()]
+        asked[split.name] = [row for table in Queries(split).documents() for row in table.to_pylist()]
         for row in asked[split.name]:
             texts.setdefault(row["text"], []).append(row["id"])
     for name, earlier in (("validation", ["train"]), ("test", ["train", "validation"])):
@@ -99,7 +100,7 @@ def test_figures_equal_a_plain_count_of_ranks(pair_corpus):
     found = EvaluationProtocol(pair_corpus, CONFIG).evaluate_validation(hasher)
     database = np.concatenate([hasher.encode_split(pair_corpus.split(name)) for name in SPLITS])
     ids = [id_ for name in SPLITS for id_ in pair_corpus.split(name).ids]
-    rows = [row for table in pair_corpus.validation.queries.documents() for row in table.to_pylist()]
+    rows = [row for table in Queries(pair_corpus.validation).documents() for row in table.to_pylist()]
     rows = [row for row in rows if row["text"] != "Whatever this does."]
     codes = hasher.encode([row["text"] for row in rows], role="query")
     reciprocal, first, hundred = [], [], []
@@ -129,7 +130,7 @@ def test_both_roles_are_asked_for(pair_corpus):
 
     EvaluationProtocol(pair_corpus, CONFIG).validate(Spy())
     documents = [(name, "document", len(pair_corpus.split(name))) for name in SPLITS]
-    assert sorted(asked) == sorted([("validation-queries", "query", len(pair_corpus.validation.queries)), *documents])
+    assert sorted(asked) == sorted([("validation-queries", "query", len(Queries(pair_corpus.validation))), *documents])
 
 
 def test_the_validator_travels(pair_corpus):

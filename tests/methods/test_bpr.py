@@ -11,6 +11,7 @@ import torch
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.pairs import Queries
 from texthash.evaluation.relevance import judged_queries
 from texthash.hamming import kernels
 from texthash.index.rescoring import asymmetric
@@ -39,9 +40,9 @@ def test_the_losses_of_a_few_pairs_are_those_of_a_plain_loop(pair_corpus, fracti
         questions = method.encoded(batch.query, "query").double()
         documents = torch.cat([method.encoded(side, "document") for side in (batch.positive, batch.negative)]).double()
     scale = math.sqrt(1 + 24 * fraction)
-    asked = pair_corpus.train.queries.digests
+    asked = Queries(pair_corpus.train).digests
     answers_of = {digest: set() for digest in asked.tolist()}
-    for digest, row in zip(asked.tolist(), pair_corpus.train.queries.documents_of_rows.tolist(), strict=True):
+    for digest, row in zip(asked.tolist(), Queries(pair_corpus.train).documents_of_rows.tolist(), strict=True):
         answers_of[digest].add(row)
     rows = [*batch.rows.tolist(), *batch.negative.rows.tolist()]
     hinges, softmaxes = [], []

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
+from texthash.corpora.prepared.pairs import Queries
 from texthash.errors import UsageError
 from texthash.methods.base import GradientStage, Progress
 from texthash.methods.coshc import quotas
@@ -88,11 +89,11 @@ def test_categories_of_questions_are_learned_from_those_of_their_answers(pair_co
     method = fit(method, pair_corpus.train, TrainingConfig(batch_size=64)).method
     split = pair_corpus.validation
     with torch.no_grad():
-        asked = torch.cat([method.encoded(batch, "query") for batch in split_batches(method, split.queries)])
+        asked = torch.cat([method.encoded(batch, "query") for batch in split_batches(method, Queries(split))])
         documents = torch.cat([method.encoded(batch, "document") for batch in split_batches(method, split)])
     shares = method.category_probabilities(asked)
     torch.testing.assert_close(shares.sum(dim=1), torch.ones(len(shares)))
-    of_answers = method.category(documents)[torch.from_numpy(split.queries.documents_of_rows)]
+    of_answers = method.category(documents)[torch.from_numpy(Queries(split).documents_of_rows)]
     assert len(torch.unique(of_answers)) == 5
     # Agreement beyond that of independent categories (Cohen's kappa): .17 to .50 with five seeds, 0 +- .03 by chance.
     counts = [torch.bincount(each, minlength=5) / len(of_answers) for each in (shares.argmax(dim=1), of_answers)]

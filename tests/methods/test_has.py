@@ -11,6 +11,7 @@ import torch
 
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches, take
+from texthash.corpora.prepared.pairs import Queries
 from texthash.errors import UsageError
 from texthash.hamming.codes import unpack
 from texthash.methods.base import Progress
@@ -81,14 +82,14 @@ def test_two_questions_read_different_vectors_from_the_same_bits(fitted, pair_co
     assert set(np.unique(unpack(stored.codes))) == {0, 1}
     bits, mask = fitted.signs(stored)
     assert set(bits[mask].unique().tolist()) == {-1.0, 1.0}
-    questions = fitted.activations(documents_of(fitted, pair_corpus.validation.queries, [0, 40]))
+    questions = fitted.activations(documents_of(fitted, Queries(pair_corpus.validation), [0, 40]))
     one, two = fitted.answer_vectors(questions, bits, mask, torch.zeros(2, 1, dtype=torch.int64))[:, 0]
     assert (one - two).abs().max() > 1e-3
 
 
 def test_the_order_of_the_rows_does_not_matter(fitted, pair_corpus):
     stored = fitted.token_codes(documents_of(fitted, pair_corpus.validation, [3]))
-    question = documents_of(fitted, pair_corpus.validation.queries, [0])
+    question = documents_of(fitted, Queries(pair_corpus.validation), [0])
     shuffled = replace(stored, codes=stored.codes[np.random.default_rng(0).permutation(len(stored.codes))])
     torch.testing.assert_close(fitted.scores(question, stored), fitted.scores(question, shuffled))
 
@@ -107,7 +108,7 @@ def test_a_score_does_not_depend_on_the_other_candidates(fitted, pair_corpus):
         fitted.token_codes(documents_of(fitted, pair_corpus.train, range(start, start + 150))) for start in (0, 150)
     ]
     stored = TokenCodes.join(parts)  # more than are scored at a time
-    questions = documents_of(fitted, pair_corpus.validation.queries, [0, 7])
+    questions = documents_of(fitted, Queries(pair_corpus.validation), [0, 7])
     scores = fitted.scores(questions, stored)
     assert scores.shape == (2, 300)
     for rows in ([299, 4], [17]):
@@ -116,7 +117,7 @@ def test_a_score_does_not_depend_on_the_other_candidates(fitted, pair_corpus):
 
 def test_a_document_without_words_scores_nothing(fitted, pair_corpus):
     empty = TokenCodes(np.zeros(2, np.int64), np.empty((0, BITS // 8), np.uint8))
-    question = documents_of(fitted, pair_corpus.validation.queries, [0])
+    question = documents_of(fitted, Queries(pair_corpus.validation), [0])
     assert fitted.scores(question, empty).tolist() == [[0.0]]
 
 

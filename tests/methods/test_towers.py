@@ -13,6 +13,8 @@ from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.batches import batches
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.embeddings.stored import META
+from texthash.corpora.prepared.negatives import hard_negatives
+from texthash.corpora.prepared.pairs import Queries
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
 from texthash.experiments.experiment import Experiment
 from texthash.methods.base import Progress
@@ -37,7 +39,7 @@ def with_vectors(pair_corpus):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / META).write_text(json.dumps({"encoder": f"made@{digest}", "width": WIDTH}))
         for split in map(pair_corpus.split, ("train", "validation", "test")):
-            for side in (split, split.queries):
+            for side in (split, Queries(split)):
                 rng = np.random.default_rng(len(side))
                 np.save(folder / f"{side.name}.npy", rng.standard_normal((len(side), WIDTH)).astype(np.float32))
         return "made"
@@ -71,7 +73,7 @@ def test_every_document_that_answers_a_question_is_known(pair_corpus, tmp_path):
     corpus = made(tmp_path, rows)
     method = build("bpr", corpus.shape, 8)
     method.setup(corpus.train)
-    texts = [row["text"] for table in corpus.train.queries.documents() for row in table.to_pylist()]
+    texts = [row["text"] for table in Queries(corpus.train).documents() for row in table.to_pylist()]
     seen = 0
     for seed in range(3):
         for batch in batches(corpus.train, 12, method.inputs, shuffle_seed=seed):
@@ -95,7 +97,7 @@ def test_pairs_of_which_no_question_has_a_negative_are_learned(name, tmp_path):
         rows.append({"text": " ".join([*own, f"common{chr(97 + rng.integers(9))}"]), "split": split})
         rows[-1]["queries"] = [own[0]]
     corpus = made(tmp_path, rows)
-    assert (corpus.train.negatives(3) == -1).all()
+    assert (hard_negatives(corpus.train, 3) == -1).all()
     result = fit(build(name, corpus.shape, 8), corpus.train, TrainingConfig(epochs=2, batch_size=16))
     assert all(np.isfinite(value) for report in result.history for value in report.terms.values())
 
@@ -111,7 +113,7 @@ def test_a_question_without_a_known_word_is_encoded_and_learned_from(name, tmp_p
     ]
     corpus = made(tmp_path, rows)
     method = fit(build(name, corpus.shape, 8), corpus.train, SHORT).method
-    codes = Hasher.of(method, corpus).encode_split(corpus.validation.queries, "query")
+    codes = Hasher.of(method, corpus).encode_split(Queries(corpus.validation), "query")
     assert codes.shape == (8, 1)
     assert (codes == codes[0]).all()
 
@@ -132,7 +134,7 @@ def test_vectors_have_to_be_there_and_of_the_encoder_of_the_model(name, pair_cor
     for read in ("features", "both"):
         method = fit(build(name, shape, BITS, {"input": read}), pair_corpus.train, SHORT).method
         hasher = Hasher.of(method, pair_corpus)
-        for split, role in ((pair_corpus.validation, "document"), (pair_corpus.validation.queries, "query")):
+        for split, role in ((pair_corpus.validation, "document"), (Queries(pair_corpus.validation), "query")):
             assert hasher.encode_split(split, role).shape == (len(split), BITS // 8)
     with_vectors("f6e5d4c3b2a1")
     with pytest.raises(ModelMismatchError, match="vectors by made@f6e5d4c3b2a1, not by made@a1b2c3d4e5f6"):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.prepared.halves import halves
-from texthash.corpora.prepared.pairs import question_numbers
+from texthash.corpora.prepared.pairs import Queries, question_numbers
 from texthash.evaluation.scoring import Measure, Relevance
 from texthash.io.ragged import indptr_of, take_rows
 from texthash.methods.base import Role
@@ -133,12 +133,12 @@ def _answers(corpus: PreparedCorpus, split: str) -> JudgedQueries:
         if len(fresh) < len(distinct)
         else ()
     )
-    return JudgedQueries(split, corpus.split(split).queries, fresh, splits, relevance, "recall", left_out)
+    return JudgedQueries(split, Queries(corpus.split(split)), fresh, splits, relevance, "recall", left_out)
 
 
 def _documents_of_questions(splits: tuple[Split, ...]) -> Iterator[NDArray[np.int64]]:
     """Yield, split by split, the document of each question, by its row in the concatenated splits."""
     before = 0
     for split in splits:
-        yield before + split.queries.documents_of_rows
+        yield before + Queries(split).documents_of_rows
         before += len(split)

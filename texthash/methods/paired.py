@@ -8,6 +8,7 @@ from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
+from texthash.corpora.prepared.pairs import Queries
 from texthash.methods.base import HashMethod
 from texthash.nn.workers import Workers
 
@@ -24,8 +25,9 @@ class PairedMethod(HashMethod):
 
         A key is the number of the question times the number of documents, plus the row of the document.
         """
-        _, numbers = np.unique(train.queries.digests, return_inverse=True)
-        keys = np.unique(numbers.astype(np.int64) * self.shape.documents + train.queries.documents_of_rows)
+        questions = Queries(train)
+        _, numbers = np.unique(questions.digests, return_inverse=True)
+        keys = np.unique(numbers.astype(np.int64) * self.shape.documents + questions.documents_of_rows)
         device = self.binarizer.thresholds.device
         self.register_buffer("question_numbers", torch.from_numpy(numbers.astype(np.int64)).to(device))
         self.register_buffer("answers", torch.from_numpy(keys).to(device))

@@ -15,6 +15,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.embeddings.cache import ensure_features
 from texthash.corpora.prepared.embeddings.encoder import open_encoder
 from texthash.corpora.prepared.inputs import Inputs
+from texthash.corpora.prepared.pairs import Queries
 from texthash.paths import StateDir
 
 
@@ -25,7 +26,7 @@ def test_all_sides_of_a_pair_carry_their_vectors(tiny_encoder: Path, tmp_path: P
     config = CorpusConfig(name="asked", path=str(path), edition=Edition(), shards=2)
     corpus = PreparedCorpus.open(prepare_corpus(config, StateDir(tmp_path / "home")))
     encoder = ensure_features(corpus, str(tiny_encoder))
-    queries = corpus.train.queries
+    queries = Queries(corpus.train)
     texts = [text for table in queries.documents() for text in table["text"].to_pylist()]
     np.testing.assert_array_equal(queries.dense(encoder), open_encoder(encoder).encode(texts))
     batch = next(batches(corpus.train, 16, Inputs(needs={"pairs", "dense"}, encoder=encoder), shuffle_seed=0))

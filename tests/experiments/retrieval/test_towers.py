@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from texthash.config import TrainingConfig
+from texthash.corpora.prepared.pairs import Queries
 from texthash.evaluation.retrieval.collection import Collection
 from texthash.experiments.retrieval.judged import evaluate_model
 from texthash.experiments.retrieval.rows import ModelRows
@@ -37,7 +38,7 @@ def of_towers(model, pair_corpus):
     """Return e of the questions and of all documents, in the order of the collection."""
     method = model.method.eval()
     splits = [pair_corpus.split(name) for name in ("train", "validation", "test")]
-    asked = [method.encoded(batch, "query") for batch in split_batches(method, splits[1].queries)]
+    asked = [method.encoded(batch, "query") for batch in split_batches(method, Queries(splits[1]))]
     documents = [method.encoded(batch, "document") for split in splits for batch in split_batches(method, split)]
     return torch.cat(asked), torch.cat(documents)
 
@@ -50,7 +51,7 @@ def test_lists_are_those_of_the_two_stages(model, collection, pair_corpus):
     ids = [id_ for name in ("train", "validation", "test") for id_ in pair_corpus.split(name).ids]
     documents = documents[[ids.index(id_) for id_ in places]]
     texts = collection.queries
-    questions = dict(zip(pair_corpus.validation.queries.ids, asked, strict=True))
+    questions = dict(zip(Queries(pair_corpus.validation).ids, asked, strict=True))
     cosines = torch.nn.functional.cosine_similarity
     quotas = model.method.quotas(torch.stack([questions[id_] for id_ in collection.query_ids]), N)
     categories = model.method.category(documents).numpy()

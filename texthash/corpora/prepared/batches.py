@@ -14,7 +14,7 @@ from torch import Tensor
 from texthash.config import Weighting
 from texthash.corpora.prepared.corpus import Split
 from texthash.corpora.prepared.inputs import BAG_OF_WORDS, NEEDS, OF_TEXT, Inputs
-from texthash.corpora.prepared.pairs import Sides
+from texthash.corpora.prepared.pairs import Queries
 from texthash.corpora.prepared.weighting import weigh
 from texthash.corpora.words import Analyzer, Vocabulary
 from texthash.errors import CorpusError, UsageError
@@ -120,16 +120,20 @@ def batches(
     nearest = split.neighbours(inputs.neighbours, inputs.graph) if "neighbours" in inputs.needs else None
     if shuffle_seed is not None:
         drawn = np.random.default_rng(shuffle_seed).permutation(drawn)
-    sides = Sides(split, NEGATIVES, shuffle_seed) if "pairs" in inputs.needs else None
+    sides = asked = None
+    if "pairs" in inputs.needs:
+        from texthash.corpora.prepared.sides import Sides  # which compiles kernels, for training alone
+
+        sides, asked = Sides(split, NEGATIVES, shuffle_seed), Queries(split)
     side_inputs = inputs.only(OF_TEXT)
     bounds = _bounds(len(drawn), batch_size)
     for start, end in pairwise(bounds):
         size = (end - start) // workers
         rows = drawn[start + size * rank : start + size * (rank + 1)]
         batch = _take(split, rows, inputs, nearest)
-        if sides is not None:
+        if sides is not None and asked is not None:
             questions, negatives = sides.of(rows)
-            query, negative = _take(split.queries, questions, side_inputs), _take(split, negatives, side_inputs)
+            query, negative = _take(asked, questions, side_inputs), _take(split, negatives, side_inputs)
             batch = replace(batch, query=query, positive=batch, negative=negative)
         yield batch
 
@@ -195,7 +199,7 @@ def text_batch(
 
 def _drawn(split: Split, inputs: Inputs) -> NDArray[np.int64]:
     """Return the rows of an epoch, in reading order."""
-    return np.flatnonzero(np.diff(split.queries.indptr)) if "pairs" in inputs.needs else np.arange(len(split))
+    return np.flatnonzero(np.diff(Queries(split).indptr)) if "pairs" in inputs.needs else np.arange(len(split))
 
 
 def _take(

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from texthash.corpora.prepared.embeddings.token_vectors import TokenVectors
-    from texthash.corpora.prepared.pairs import Queries
     from texthash.executor import Executor
 
 VOCABULARY = "vocabulary.json"
@@ -182,34 +181,6 @@ class Split:
                 f"compute it: texthash.models.graphs.ensure_graph(corpus.train, {graph!r}, {k}).",
             )
         return cached
-
-    @cached_property
-    def queries(self) -> Queries:
-        """Questions of these documents as a split of their own, in a pair corpus.
-
-        Raises:
-            CorpusError: The corpus is not a pair corpus.
-        """
-        from texthash.corpora.prepared.pairs import Queries
-
-        return Queries(self)
-
-    def negatives(self, k: int) -> NDArray[np.int32]:
-        """Return hard negatives of each training question: training documents that resemble answers but are not.
-
-        Those given by the corpus come first, then the best by exact BM25. Computed once, then cached.
-
-        Returns:
-            Train rows int32 [questions, k], best first, -1 where no further document has a word of the question.
-
-        Raises:
-            CorpusError: The split is not train, or the corpus is not a pair corpus.
-        """
-        from texthash.corpora.prepared.negatives import hard_negatives
-
-        if self.name != "train":
-            raise CorpusError(f"the {self.name} split has no hard negatives.", "they are for training: use train.")
-        return hard_negatives(self.queries, k)
 
     def dense(self, encoder: str) -> NDArray[np.float32]:
         """Return vectors of the documents, float32 [N, width], memory-mapped.

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.corpora.prepared.corpus import Split
 from texthash.corpora.prepared.csr_cache import make_once
 from texthash.corpora.prepared.neighbours.cosine import CosineSearch
 from texthash.corpora.prepared.neighbours.search import Neighbours, blocks_of
 from texthash.corpora.prepared.pairs import Queries
-from texthash.errors import UsageError
+from texthash.errors import CorpusError, UsageError
 from texthash.io.atomic import exclusive
 from texthash.progress import track
 
@@ -53,8 +54,21 @@ class Bm25Search:
         return self.search.nearest(self.first + start, self.first + stop, k)
 
 
-def hard_negatives(queries: Queries, k: int) -> Rows:
-    """Return :meth:`texthash.corpora.prepared.corpus.Split.negatives`, memory-mapped from the corpus' cache."""
+def hard_negatives(train: Split, k: int) -> Rows:
+    """Return hard negatives of each training question: training documents that resemble answers but are not.
+
+    Those given by the corpus come first, then the best by exact BM25. Computed once, then memory-mapped from the cache.
+
+    Returns:
+        Train rows int32 [questions, k], best first, -1 where no further document has a word of the question.
+
+    Raises:
+        CorpusError: The split is not train, or the corpus is not a pair corpus.
+        UsageError: k is below 1.
+    """
+    if train.name != "train":
+        raise CorpusError(f"the {train.name} split has no hard negatives.", "they are for training: use train.")
+    queries = Queries(train)
     if k < 1:
         raise UsageError(f"k={k} negatives.", "choose 1 or more.")
     directory = queries.cache / f"negatives-{k}"

@@ -20,6 +20,7 @@ from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.prepared.embeddings.sources import identity, is_given, open_embedder, prefers_gpu
 from texthash.corpora.prepared.embeddings.stored import META, feature_folder, features_of
+from texthash.corpora.prepared.pairs import Queries
 from texthash.errors import ModelMismatchError
 from texthash.executor import Claim, Executor, LocalExecutor
 from texthash.io.atomic import exclusive, write_json
@@ -91,7 +92,7 @@ def ensure_features(corpus: PreparedCorpus, name: str, executor: Executor = Loca
         return features_of(corpus.cache, name)[0]
     splits = [corpus.split(split) for split in SPLITS]
     if corpus.manifest.pairs:
-        splits += [split.queries for split in splits]
+        splits += [Queries(split) for split in splits]
     if not all((folder / f"{split.name}.npy").is_file() for split in splits):
         encoder = identity(name)
         with exclusive(folder / ".lock"):
