@@ -117,7 +117,7 @@ def test_several_processes_write_to_one_store(tracker, client):
 
 
 def _register_and_fetch(registry, name, model_id, run, found):
-    version = registry.register(name, model_id, run, score=0.5, data="d")
+    version = registry.register(name, model_id, run, method="lsh", score=0.5, data="d")
     found.put((version, str(registry.fetch(name, version)), str(registry.fetch(name, "1"))))
 
 
@@ -126,7 +126,7 @@ def test_several_processes_register_and_fetch_at_once(tracker, saved):
     name = "texthash-crowd"
     run = tracker.start("crowd", validation="val/p_at_100")
     models = [tracker.log_model(saved, run, name, ["x"]) for _ in range(3)]
-    assert tracker.registry.register(name, models[0], run, score=0.5, data="d") == "1"
+    assert tracker.registry.register(name, models[0], run, method="lsh", score=0.5, data="d") == "1"
     context = multiprocessing.get_context("spawn")
     found = context.Queue()
     processes = [
@@ -151,7 +151,8 @@ def test_a_registered_model_takes_raw_text_and_gives_the_hashers_codes(tracker, 
     run = tracker.start("registers", validation="val/p_at_100")
     model_id = tracker.log_model(saved, run, NAME, ["a text", "another"])
     run.metrics({"test/p_at_100": 0.5}, model_id=model_id)
-    version = tracker.registry.register(NAME, model_id, run, score=0.5, data="d")
+    version = tracker.registry.register(NAME, model_id, run, method="lsh", score=0.5, data="d")
+    assert client.get_model_version(NAME, version).tags["method"] == "lsh"
     assert tracker.registry.is_better(NAME, version)[0], "without a champion any model is better"
     tracker.registry.promote(NAME, version)
 
@@ -164,7 +165,9 @@ def test_a_registered_model_takes_raw_text_and_gives_the_hashers_codes(tracker, 
     assert model.metadata.signature.inputs.input_types()[0].name == "string"
     assert [(m.key, m.value) for m in client.get_logged_model(model_id).metrics] == [("test/p_at_100", 0.5)]
 
-    assert tracker.registry.register(NAME, model_id, run, score=0.5, data="d") == version, "registered once"
+    assert tracker.registry.register(NAME, model_id, run, method="lsh", score=0.5, data="d") == version, (
+        "registered once"
+    )
     assert tracker.registry.is_better(NAME, version) == (False, f"version {version} is the champion already")
 
     local, champion = tracker.registry.champion(NAME)
@@ -177,7 +180,9 @@ def test_only_a_better_model_on_the_same_data_beats_the_champion(tracker, saved)
     run = tracker.start("rivals", validation="val/p_at_100")
 
     def candidate(score, data="d"):
-        return tracker.registry.register(name, tracker.log_model(saved, run, name, ["x"]), run, score=score, data=data)
+        return tracker.registry.register(
+            name, tracker.log_model(saved, run, name, ["x"]), run, method="lsh", score=score, data=data
+        )
 
     tracker.registry.promote(name, candidate(0.4))
     assert tracker.registry.is_better(name, candidate(0.5))[0]

@@ -13,6 +13,7 @@ from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.releases.release import Release, read_pointer, read_release, readable_releases
 from texthash.index.storage.shard_format import kind_of
 from texthash.io.audit import audited
+from texthash.models.files import registered_name
 from texthash.progress import log_line
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def _roll_back(home: StateDir) -> Release:
 
 def _check(hasher: Hasher, current: Release) -> None:
     hasher.check_searchable()
-    served = f"texthash-{current.corpus}-{current.edition}-{current.bits}"
+    served = registered_name(current.corpus, current.edition, current.bits)
     if hasher.name != served:
         raise ModelMismatchError(
             f"the model is one of {hasher.name}, but the served one is of {served}.",

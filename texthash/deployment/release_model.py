@@ -41,11 +41,12 @@ def register(experiment: Experiment, model: TrainedModel) -> str:
         name,
         model_id,
         model.run,
+        method=model.config.method.name,
         score=model.validation,
         data=model.data,
         note=f"{model.config.method.name}, seed {model.config.training.seed}, {experiment.describe_score(model)}",
     )
-    log_line(f"register: {name} version {version}")
+    log_line(f"register: {model.config.method.name} is version {version} of {name}")
     return version
 
 

@@ -27,6 +27,7 @@ from texthash.io.atomic import is_local, remove_directory
 from texthash.io.claims import claim
 from texthash.io.copies import send
 from texthash.methods.registry import as_printed, decisive, found, get_method, resolved
+from texthash.models.files import registered_name
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking import Run, Tracker, commit, data_digest
@@ -68,7 +69,7 @@ class Experiment:
         self.protocol = EvaluationProtocol(corpus, config.evaluation)
         self.metric = f"val/{self.protocol.metric}"
         self.measurable = self.protocol.measurable and (self.protocol.has_relevance or _encodes_halves(config))
-        self.model_name = f"texthash-{manifest.name}-{manifest.edition}-{config.method.bits}"
+        self.model_name = registered_name(manifest.name, manifest.edition, config.method.bits)
 
     # -- search and training ----------------------------------------------------------------------------------
 

@@ -53,6 +53,15 @@ class HasherRecord:
     files: dict[FileName, Sha256] = field(default_factory=dict)
 
 
+def registered_name(corpus: str, edition: str, bits: int) -> str:
+    """Return the name of the registered model of a corpus, edition and width, whose versions compete to be champion.
+
+    It begins with the name of this project, since a tracking store may serve others too, and says nothing of methods:
+    versions of all of them compete, and each has the tag ``method``.
+    """
+    return f"texthash-{corpus}-{edition}-{bits}"
+
+
 def digest(directory: str | Path) -> str:
     """Return the SHA-256 digest of a saved model's files. Two models with one digest give the same codes.
 

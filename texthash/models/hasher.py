@@ -37,6 +37,7 @@ from texthash.models.files import (
     local_files,
     read_hasher_record,
     read_vocabulary,
+    registered_name,
 )
 from texthash.models.vectors import checked_features, vector_needs, vector_width, vectors_of
 from texthash.paths import local_path
@@ -93,8 +94,8 @@ class Hasher:
 
     @property
     def name(self) -> str:
-        """Name under which the model is registered: only models of one corpus, edition and width compete."""
-        return f"texthash-{self.corpus}-{self.edition.name}-{self.bits}"
+        """Name under which the model is registered (:func:`registered_name`)."""
+        return registered_name(self.corpus, self.edition.name, self.bits)
 
     @property
     def vocabulary_hash(self) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from texthash.io.atomic import is_local
 from texthash.io.folders import publish
-from texthash.models.files import digest, read_hasher_record
+from texthash.models.files import digest, read_hasher_record, registered_name
 from texthash.paths import StateDir
 
 
@@ -22,7 +22,7 @@ def shared_model(home: StateDir, directory: Path) -> Path:
     if is_local(home.state) or not is_local(directory):
         return directory
     record = read_hasher_record(directory)
-    name = f"texthash-{record.corpus}-{record.edition.name}-{record.bits}-{digest(directory)[:12]}"
+    name = f"{registered_name(record.corpus, record.edition.name, record.bits)}-{digest(directory)[:12]}"
     place = home.state / "models" / name
     publish(directory, place)
     return place

@@ -34,13 +34,16 @@ class Registry:
     def _client(self) -> MlflowClient:
         return client_of(self.uri)
 
-    def register(self, name: str, model_id: str, run: Run, *, score: float | None, data: str, note: str = "") -> str:
+    def register(
+        self, name: str, model_id: str, run: Run, *, method: str, score: float | None, data: str, note: str = ""
+    ) -> str:
         """Register a logged model as a version of a registered model, unless it is registered; return the version.
 
         Args:
-            name: Name of the registered model, shared only by models of one corpus, edition and width.
+            name: Name of the registered model (:func:`texthash.models.files.registered_name`).
             model_id: Id of the logged model, from :meth:`texthash.tracking.tracker.Tracker.log_model`.
             run: Run that logged the model.
+            method: Name of its method, which the name of the registered model leaves open.
             score: Validation score that :meth:`is_better` compares; None if there is none.
             data: Digest of the data of that score (:func:`texthash.tracking.environment.data_digest`).
             note: Description of the version.
@@ -60,7 +63,12 @@ class Registry:
             name,
             source=source,
             run_id=run.server_id,
-            tags={"validation_metric": run.validation, "validation_score": as_text(score), "data_digest": data},
+            tags={
+                "method": method,
+                "validation_metric": run.validation,
+                "validation_score": as_text(score),
+                "data_digest": data,
+            },
             description=note or None,
             model_id=model_id,
         )
