@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import signal
 import socket
 import sys
@@ -23,6 +24,8 @@ from texthash.progress import log_line, warn
 
 _OBJECT_STORE_BYTES = 500_000_000
 _ADDRESS = "RAY_ADDRESS"
+_PORT = "RAY_GCS_SERVER_PORT"
+_UNASSIGNED = range(20_000, 32_000)  # above Ray's workers (10,002 to 19,999), below connections (from 32,768)
 # Without this setting Ray listens on an address of the network, even for a cluster of one machine. It only uses
 # 127.0.0.1 if clusters of several machines are disabled, as on macOS.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -92,6 +95,26 @@ def cluster(address: str | None = None, *, setup: str | None = None, data: bool 
             ray.shutdown()
 
 
+def free_port() -> int:
+    """Return a port on which nothing listens now, and which is not given to another program by chance soon after.
+
+    The system chooses the ports of connections, and Ray those of its workers, from other ranges.
+
+    Raises:
+        TexthashError: All of many ports that were tried are in use.
+    """
+    for port in random.sample(_UNASSIGNED, 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+            return port
+    raise TexthashError(
+        f"100 ports between {_UNASSIGNED[0]} and {_UNASSIGNED[-1]} are in use.", "choose the ports of the service."
+    )
+
+
 def _check_listens(address: str) -> None:
     """Raise :class:`TexthashError` immediately if nothing listens at an address; Ray would try for minutes."""
     parsed = urlsplit(address if "://" in address else f"//{address}")
@@ -142,16 +165,17 @@ def _start_local(earlier: set[psutil.Process], setup: str | None, data: bool) ->
     temporary = scratch()
     _end_leftovers(temporary)
     try:
-        started: Any = ray.init(
-            address="local",
-            num_cpus=max(2, cores),
-            object_store_memory=_OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            runtime_env=None if setup is None else {"worker_process_setup_hook": setup},
-            **_quiet(data),
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(temporary),
-        )
+        with _own_address():
+            started: Any = ray.init(
+                address="local",
+                num_cpus=max(2, cores),
+                object_store_memory=_OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                runtime_env=None if setup is None else {"worker_process_setup_hook": setup},
+                **_quiet(data),
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(temporary),
+            )
     except Exception as error:
         end(descendants() - earlier)
         raise TexthashError(
@@ -161,6 +185,26 @@ def _start_local(earlier: set[psutil.Process], setup: str | None, data: bool) ->
         ) from error
     log_line(f"ray: started a local cluster of {max(2, cores)} CPUs")
     return str(started.address_info["session_dir"])
+
+
+@contextmanager
+def _own_address() -> Iterator[None]:
+    """Give the processes of a cluster that is started in the block its address.
+
+    Ray Train asks for the state of its controller without naming a cluster: beside a second one on this machine it
+    found several, or took the other, which does not know the controller, and removed the resources of the training.
+    """
+    before = {name: os.environ.get(name) for name in (_ADDRESS, _PORT)}
+    port = before[_PORT] or str(free_port())
+    os.environ.update({_ADDRESS: f"127.0.0.1:{port}", _PORT: port})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _end_leftovers(temporary: Path) -> None:

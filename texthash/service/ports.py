@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 import errno
-import random
 import re
 import socket
 
 import psutil
 
+from texthash.cluster import free_port
 from texthash.config import ServiceConfig
 from texthash.errors import TexthashError
 from texthash.processes import command_of, end, listener
 from texthash.progress import warn
 
+__all__ = ["check_ports", "free_port"]
 # Configuration of a HAProxy that texthash.service.haproxy or the quickstart started.
 _CONFIGURATION = re.compile(r"/tmp/th[\w-]+/.*haproxy\.cfg$")
-
-_UNASSIGNED = range(20_000, 32_000)  # above Ray's workers (10,002 to 19,999), below connections (from 32,768)
-
-
-def free_port() -> int:
-    """Return a port on which nothing listens now, and which is not given to another program by chance soon after.
-
-    The system chooses the ports of connections, and Ray those of its workers, from other ranges.
-
-    Raises:
-        TexthashError: All of many ports that were tried are in use.
-    """
-    for port in random.sample(_UNASSIGNED, 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("0.0.0.0", port))
-            except OSError:
-                continue
-            return port
-    raise TexthashError(
-        f"100 ports between {_UNASSIGNED[0]} and {_UNASSIGNED[-1]} are in use.", "choose the ports of the service."
-    )
 
 
 def check_ports(service: ServiceConfig) -> None:
