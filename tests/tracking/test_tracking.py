@@ -110,7 +110,7 @@ def test_several_processes_write_to_one_store(tracker, client):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(300)
         assert process.exitcode == 0
     for worker in range(3):
         assert len(client.get_metric_history(run.run_id, f"m/{worker}")) == 20
@@ -137,7 +137,7 @@ def test_several_processes_register_and_fetch_at_once(tracker, saved):
         process.start()
     answers = [found.get(timeout=180) for _ in processes]
     for process in processes:
-        process.join(60)
+        process.join(300)
         assert process.exitcode == 0
     assert sorted(version for version, *_ in answers) == ["1", "2", "3"]
     assert len({first for *_, first in answers}) == 1
