@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 
-from tests.documentation import documentation
+from tests.documentation import kept_documentation
 from texthash.cli import main
 from texthash.config import CorpusConfig, Edition, SplitRule, TrainingConfig
 from texthash.corpora.document import Document
@@ -25,7 +25,7 @@ from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus
 from texthash.logging import show
 from texthash.paths import StateDir
 
-pytest_plugins = ("tests.time_limits", "tests.parts")
+pytest_plugins = ("tests.time_limits", "tests.parts", "tests.prepared_store")
 
 # No deadline for one example: the first one may compile or import, and other work shares the machine.
 settings.register_profile("texthash", deadline=None)
@@ -66,9 +66,16 @@ def corpora_at_hand() -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_documents() -> list[Document]:
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of what takes long to make and is the same in each run."""
+    cache = getattr(request.config, "cache", None)
+    return cache.mkdir("texthash") if cache else tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture(scope="session")
+def small_documents(kept: Path) -> list[Document]:
     """About 1,500 documentation strings of scipy, scikit-learn and pandas under 8 labels."""
-    return documentation(("pandas", "scipy", "sklearn"), _LABELS, _PER_LABEL)
+    return kept_documentation(kept, ("pandas", "scipy", "sklearn"), _LABELS, _PER_LABEL)
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from importlib.metadata import version
 from itertools import islice
+from pathlib import Path
 
 from texthash.corpora.document import Document
+from texthash.corpora.readers import installed
 from texthash.corpora.readers.installed import (
     documented,
     is_unicode,
@@ -18,9 +23,31 @@ from texthash.corpora.readers.installed import (
     syntax_tree,
     uncollected,
 )
+from texthash.io.atomic import exclusive, write_text
 
 _FEWEST_WORDS = 15
 _FEWEST_DOCUMENTS = 150
+_DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+
+
+def kept_documentation(folder: Path, packages: Collection[str], labels: int, per_label: int) -> list[Document]:
+    """Return :func:`documentation`, read once for all workers and runs, since the packages are large; then from a file.
+
+    Args:
+        folder: Directory of the files, one for each version of the packages and of what reads them.
+    """
+    source = [version(_DISTRIBUTIONS.get(package, package)) for package in packages]
+    source += [Path(file).read_text(encoding="utf-8") for file in (__file__, installed.__file__)]
+    key = hashlib.sha256(repr((source, sorted(packages), labels, per_label)).encode()).hexdigest()[:16]
+    path = folder / f"{key}.jsonl"
+    with exclusive(folder / f".{key}.lock"):
+        if not path.exists():
+            rows = [(d.id, d.text, d.labels, d.title) for d in documentation(packages, labels, per_label)]
+            write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+    with path.open(encoding="utf-8") as file:
+        return [
+            Document(id_, text, tuple(names), title=title) for id_, text, names, title in (json.loads(x) for x in file)
+        ]
 
 
 def documentation(packages: Collection[str], labels: int, per_label: int) -> list[Document]:

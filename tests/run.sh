@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # The one test command: set-up, quality gates, pytest. Arguments go to pytest: bash tests/run.sh -m slow tests/training
-# TEXTHASH_TEST_CLUSTERS is the number of clusters beside each other, 2 by default; each takes about 2 GB.
+# TEXTHASH_TEST_CLUSTERS is the number of clusters beside each other, each of about 2 GB: 3 by default, or 2 where less
+# than 12 GB are free. TEXTHASH_TEST_COVERAGE=1 measures the lines that ran before Python 3.12 too, where that takes a
+# quarter of the time. TMPDIR names the folder of the tests' files.
 source "$(dirname "${BASH_SOURCE[0]}")/../deploy/common.sh"
 cd "$ROOT"
 
@@ -27,19 +29,31 @@ debian shellcheck shellcheck
 # Every process of the tests inherits the mark, by which those left over are found at the end.
 mark="tests-$$-$(date +%s)"
 scratch=$(mktemp -d /tmp/texthash-tests.XXXXXX)
+# The tests' files are in memory where there is room for them, since thousands of writes wait for a disk.
+memory_mb=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo 2>/dev/null || true)
+memory_mb=${memory_mb:-0}
+in_memory() {
+    [ "$memory_mb" -ge 12000 ] && [ "$(df -Pm /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')" -ge 8000 ] &&
+        ! findmnt --noheadings --output OPTIONS /dev/shm | grep -qw noexec # tests write programs too
+} 2>/dev/null
+files=${TMPDIR:-$(in_memory && echo /dev/shm || echo /tmp)}
+files=$(mktemp -d "$files/th.XXXXXX") # short, for the paths of sockets
+export TMPDIR=$files
+clusters_at_once=${TEXTHASH_TEST_CLUSTERS:-$((memory_mb < 12000 ? 2 : 3))}
 unset TEXTHASH_HOME TEXTHASH_DATA RAY_ADDRESS
 export TEXTHASH_MARK=$mark RAY_TMPDIR=$scratch RAY_USAGE_STATS_ENABLED=0
 export COVERAGE_FILE=$scratch/coverage
 # Several processes compute at once, and threads that wait for a busy core make all of them slower.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" HF_HUB_OFFLINE=1 MPLBACKEND=Agg
 
-failed=""
+failed="" times=""
 # stage NAME COMMAND...: runs on after a failure, so that one run shows everything that is wrong.
 stage() {
     local name=$1 began=$SECONDS verdict=passed
     shift
     "$@" || { verdict=FAILED && failed="$failed $name"; }
     say "$name: $verdict after $((SECONDS - began)) s"
+    times="$times; $name $((SECONDS - began)) s"
 }
 
 short_files() {
@@ -55,34 +69,60 @@ nothing_left() {
     return 1
 }
 
-# The parts of tests/parts.py. Status 5: no test of this part was asked for.
-beside() {
-    TEXTHASH_TEST_PART=beside python -m pytest -n 2 --dist loadfile --cov texthash --cov-report "" "$@" ||
-        [ $? = 5 ]
+# part NAME ARGUMENTS...: one of the parts of tests/parts.py. Status 5: no test of this part was asked for.
+part() {
+    local name=$1 status=0
+    shift
+    TEXTHASH_TEST_PART=$name python -m pytest --no-header --basetemp "$files/$name" "$@" || status=$?
+    rm -rf "${files:?}/$name"
+    [ "$status" = 0 ] || { [ "$status" = 5 ] && [ "$name" != alone ]; }
 }
+
+# Before Python 3.12 every line that runs costs; since then the interpreter counts each once.
+if python -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then
+    export COVERAGE_CORE=sysmon
+    TEXTHASH_TEST_COVERAGE=${TEXTHASH_TEST_COVERAGE:-1}
+fi
+measured=()
+[ "${TEXTHASH_TEST_COVERAGE:-0}" = 0 ] || measured=(--cov texthash --cov-report "")
+
+beside() { part beside -n 2 --dist loadfile "${measured[@]}" "$@"; }
 clusters() {
     # Ray's own processes make a token where there is none, and two clusters that begin at once would make two.
     python -c 'from texthash.private import use_token; use_token()'
-    TEXTHASH_TEST_PART=clusters python -m pytest -n "${TEXTHASH_TEST_CLUSTERS:-2}" --dist loadfile \
-        --no-loadscope-reorder "$@" || [ $? = 5 ]
+    part clusters -n "$clusters_at_once" --dist loadfile --no-loadscope-reorder "$@"
 }
-alone() { TEXTHASH_TEST_PART=alone python -m pytest --durations=20 "$@"; }
+alone() { part alone --durations=20 "$@"; }
 export TEXTHASH_TEST_REPORTS="$scratch/reports"
 
-trap 'nothing_left || true; rm -rf "$scratch"' EXIT
+trap 'nothing_left || true; rm -rf "$scratch" "$files"' EXIT
 
 stage "ruff check" ruff check .
 stage "ruff format" ruff format --check .
-stage "mypy" mypy
-stage "import-linter" lint-imports
+# Types are checked while the first tests run: what they say is shown after them.
+mypy >"$scratch/mypy" 2>&1 &
+types=$!
+checked_types() {
+    local status=0
+    wait "$types" || status=$?
+    cat "$scratch/mypy" >&2
+    return "$status"
+}
+stage "import-linter" lint-imports --no-logo
 stage "file length" short_files
 if [ -f pipelines/readme.py ]; then stage "README" python pipelines/readme.py --check; fi
 stage "pytest, beside each other" beside "$@"
+stage "mypy, beside those" checked_types
 stage "pytest, on clusters" clusters "$@"
-stage "pytest" alone "$@" # its closing lines are of all parts
-printf 'lines of texthash that ran in the first part: %s%%\n' "$(python -m coverage report --format=total)"
-python tests/untested.py
+stage "pytest, alone" alone "$@" # its closing lines are of all parts
+if [ -f "$COVERAGE_FILE" ]; then
+    printf 'lines of texthash that ran in the first part: %s%%\n' "$(python -m coverage report --format=total)"
+else
+    say "lines that ran: not measured; TEXTHASH_TEST_COVERAGE=1 does so, or Python 3.12"
+fi
+python tests/untested.py | tail -n 1
 stage "no process left" nothing_left
 
+say "times${times/;/:}"
 [ -z "$failed" ] || die 1 "failed:$failed; the reasons are above."
 say "all passed in $SECONDS s"

@@ -34,6 +34,7 @@ def test_alone(): pass
 def run_part(folder: Path, part: str) -> subprocess.CompletedProcess[str]:
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     variables |= {"TEXTHASH_TEST_PART": part, "TEXTHASH_TEST_REPORTS": str(folder / "reports")}
+    variables |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # what is installed beside pytest takes seconds to load
     command = [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", "--durations=3", "test_suite.py"]
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
 

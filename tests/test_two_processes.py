@@ -42,13 +42,14 @@ def start(tmp_path: Path, small_rows: Path) -> Iterator[Start]:
 
 @pytest.mark.parametrize("attempt", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_two_trainings_in_a_fresh_state_directory(start: Start, tmp_path: Path, attempt: int) -> None:
-    """Each prepares the corpus, makes the schema of the tracking store and its experiment: once, together."""
+    """Each makes the directory, prepares the corpus, makes the schema of the tracking store and its experiment once."""
     programs = [start(*TRAIN, f"training.seed={seed}") for seed in (1, 2)]
     ends = [program.communicate() for program in programs]
     assert [program.returncode for program in programs] == [0, 0], [said for _, said in ends]
     models = {json.loads(printed)["model"] for printed, _ in ends}
     assert len(models) == 2
     assert all((Path(model) / "hasher" / "hasher.json").is_file() for model in models)
+    assert (tmp_path / "home").stat().st_mode & 0o077 == 0, "closed to others"
 
 
 def test_the_same_training_twice_is_refused_and_the_first_is_named(start: Start, tmp_path: Path) -> None:
@@ -74,13 +75,6 @@ def test_the_same_training_twice_is_refused_and_the_first_is_named(start: Start,
     while third.poll() is None and not any("/400" in line for line in lines):
         lines.append(third.stderr.readline())
     assert any("/400" in line for line in lines), "".join(lines)  # the lock of the dead one is free
-
-
-def test_the_state_directory_is_closed_to_others(start: Start, tmp_path: Path) -> None:
-    program = start(*TRAIN)
-    _, said = program.communicate()
-    assert program.returncode == 0, said
-    assert (tmp_path / "home").stat().st_mode & 0o077 == 0
 
 
 def test_a_state_directory_that_was_made_by_the_person_keeps_its_mode(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import texthash
-from tests.documentation import documentation
+from tests.documentation import kept_documentation
 from tests.service.test_client import through
 from tests.service.test_vectors_http import release_of, served
 from texthash.client import Client
@@ -26,8 +26,8 @@ WORDS = ("foo", "bar", "baz", "sort an array", "open a file", "a table of number
 
 
 @pytest.fixture(scope="session")
-def texts() -> list[str]:
-    return [document.text for document in documentation(("sklearn",), 4, 30)]
+def texts(kept: Path) -> list[str]:
+    return [document.text for document in kept_documentation(kept, ("sklearn",), 4, 30)]
 
 
 @pytest.fixture(scope="session")
