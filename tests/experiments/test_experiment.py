@@ -10,12 +10,12 @@ from mlflow import MlflowClient
 from texthash.config import TuningConfig, parse_config
 from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.deployment.release_model import make_release, register
+from texthash.deployment.release_model import has_nothing_to_release, make_release, register
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
 from texthash.experiments.compare import compare
 from texthash.experiments.experiment import EpochLogger, Experiment, corpus_of, prepare
 from texthash.experiments.trained_models import TrainedModel, find_model, make_report
-from texthash.index.releases.release import read_release
+from texthash.index.releases.release import list_releases, read_release
 from texthash.paths import StateDir
 from texthash.tuning.sweep_record import close_sweep
 
@@ -215,6 +215,23 @@ def test_the_champion_is_served_whoever_challenges_it(small_corpus, tmp_path):
     assert promoted.model_version == "2"
     assert read_release(home).method == "lsh"
     assert forced.tracker.registry.champion(forced.model_name)[1] == "2"
+
+
+def test_never_to_promote_is_no_error_where_there_is_no_champion(small_corpus, tmp_path):
+    home, method = StateDir(tmp_path), {"name": "lsh", "bits": 16}
+    never = _study(small_corpus, home, method=method, tracking={"promote": "never"})
+    model = never.train(0)
+    version = register(never, model)
+    assert has_nothing_to_release(never, version)
+    with pytest.raises(UsageError, match=r"has no champion, and tracking\.promote=never makes none"):
+        make_release(never, model, version)
+    assert list_releases(home) == []
+    assert not has_nothing_to_release(never, None), "a model that is not registered competes with none"
+    first = _study(small_corpus, home, method=method)
+    assert not has_nothing_to_release(first, version)
+    released = make_release(first, model, version)
+    assert not has_nothing_to_release(never, version)
+    assert make_release(never, model, version).name == released.name
 
 
 def test_a_champion_that_the_corpus_has_outgrown_is_named_with_the_way_out(small_corpus, small_config, tmp_path):

@@ -6,11 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from texthash.deployment.release_model import make_release, register
+from texthash.deployment.release_model import has_nothing_to_release, make_release, register
 from texthash.executor import RayExecutor
 from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import best_of
 from texthash.methods.registry import get_method
+from texthash.progress import log_line
 from texthash.tracking import Run
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def finish(experiment: Experiment, parent: Run, sweep: Path, found: SweepResult 
     """Train the final models on Ray Train, one per seed, test each once, and release the best by validation.
 
     Models that an interrupted call has trained for the same run are reused. A method that only re-ranks is not
-    released, since it has no code of a document to search by.
+    released, since it has no code of a document to search by; nor is any with ``tracking.promote=never`` as long as there
+    is no champion.
 
     Args:
         experiment: Experiment with the final hyper-parameters.
@@ -45,7 +47,10 @@ def finish(experiment: Experiment, parent: Run, sweep: Path, found: SweepResult 
         version = release = None
         if not get_method(best.config.method.name).card.only_reranks:
             version = register(experiment, best) if experiment.config.tracking.register_model else None
-            release = make_release(experiment, best, version, executor=RayExecutor())
+            if has_nothing_to_release(experiment, version):
+                log_line(f"promote: tracking.promote=never, and {experiment.model_name} has no champion: no release")
+            else:
+                release = make_release(experiment, best, version, executor=RayExecutor())
     close_sweep(sweep)
     return {
         "run": parent.run_id,

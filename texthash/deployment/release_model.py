@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from texthash.deployment.champion import move_alias, releasing
-from texthash.errors import ModelMismatchError
+from texthash.errors import ModelMismatchError, UsageError
 from texthash.executor import Executor, LocalExecutor
 from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import TrainedModel
@@ -50,6 +50,12 @@ def register(experiment: Experiment, model: TrainedModel) -> str:
     return version
 
 
+def has_nothing_to_release(experiment: Experiment, version: str | None) -> bool:
+    """Return whether ``tracking.promote=never`` forbids the registered model, and no champion is there in its place."""
+    never = version is not None and experiment.config.tracking.promote == "never"
+    return never and not experiment.tracker.registry.has_champion(experiment.model_name)
+
+
 def make_release(
     experiment: Experiment, model: TrainedModel, version: str | None, *, executor: Executor = LocalExecutor()
 ) -> Release:
@@ -68,9 +74,14 @@ def make_release(
     Raises:
         AliasNotMovedError: The model is served, but the registry failed.
         ModelMismatchError: The champion wins, but does not fit the corpus.
-        UsageError: The model only re-ranks.
+        UsageError: The model only re-ranks, or nothing may be released: :func:`has_nothing_to_release`.
     """
     check_searchable(get_method(model.config.method.name).card)
+    if has_nothing_to_release(experiment, version):
+        raise UsageError(
+            f"{experiment.model_name} has no champion, and tracking.promote=never makes none: nothing is released.",
+            "set tracking.promote to if_better or always.",
+        )
     with releasing(experiment.home), audited(experiment.home, "release", model_version=version) as facts:
         release = _make_release(experiment, model, version, executor)
         facts.update(documents=release.documents, release=release.name)

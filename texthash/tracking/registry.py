@@ -102,6 +102,10 @@ class Registry:
         """Assign the alias ``champion`` to a version."""
         self._client.set_registered_model_alias(name, CHAMPION, candidate)
 
+    def has_champion(self, name: str) -> bool:
+        """Return whether a version has the alias ``champion``."""
+        return self._version(name) is not None
+
     def champion(self, name: str) -> tuple[Path, str]:
         """Return a local directory with the champion's saved hasher, and its version.
 
