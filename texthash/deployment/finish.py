@@ -22,8 +22,8 @@ def finish(experiment: Experiment, parent: Run, sweep: Path, found: SweepResult 
     """Train the final models on Ray Train, one per seed, test each once, and release the best by validation.
 
     Models that an interrupted call has trained for the same run are reused. A method that only re-ranks is not
-    released, since it has no code of a document to search by; nor is any with ``tracking.promote=never`` as long as there
-    is no champion.
+    released, since it has no code of a document to search by; nor is any with ``tracking.promote=never`` where there is
+    no champion.
 
     Args:
         experiment: Experiment with the final hyper-parameters.

@@ -157,6 +157,28 @@ def _published(place: Path) -> tuple[FolderList | None, Version]:
     return (None if record is None else typed(FolderList, record, place / LIST, _REMEDY)), version
 
 
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file, or a folder with its content, to a path that does not exist; a copy that fails is removed.
+
+    Raises:
+        OSError: A file cannot be read or written. Unlike ``shutil.copytree``, the first such file ends the copy.
+    """
+    try:
+        _copy(source, target)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)
+        raise
+
+
+def _copy(source: Path, target: Path) -> None:
+    if not source.is_dir():
+        shutil.copy2(source, target)
+        return
+    target.mkdir()
+    for path in source.iterdir():
+        _copy(path, target / path.name)
+
+
 def _names(folder: Path) -> list[str]:
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))

@@ -25,6 +25,7 @@ from typing import Any
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
 from texthash.io.atomic import exclusive, write_json
+from texthash.io.folders import copy_whole
 from texthash.io.listing import matching
 from texthash.io.outputs import naming
 from texthash.paths import StateDir
@@ -260,7 +261,7 @@ def _copy_of(path: Path, folder: Path) -> Path:
     """Copy a file or directory into the folder, under its own name; return the copy's path."""
     target = folder / uuid.uuid4().hex[:12] / path.name
     target.parent.mkdir(parents=True)
-    shutil.copytree(path, target) if path.is_dir() else shutil.copy2(path, target)
+    copy_whole(path, target)
     return target
 
 

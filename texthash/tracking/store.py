@@ -14,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
-from texthash.io.atomic import exclusive
 from texthash.paths import StateDir
 from texthash.tracking.address import StoreAddress, full_address
+from texthash.tracking.schema import SQLITE, ensure_schema, schema_lock
 from texthash.uri import scrubbed, without_secrets
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 
 _ASIDE = "(raised as a result of"  # a line that SQLAlchemy puts before the cause
-_SQLITE = "sqlite:///"
 _PROBE_SECONDS = 3.0
 _SERVER_ERROR = 500  # statuses from here on report an error of the server
 
@@ -119,26 +118,17 @@ def _client_of(uri: str, full: str) -> MlflowClient:
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs and raises the same errors
-    with store_errors(uri, "connecting"), _schema_lock(uri):
-        client = MlflowClient(tracking_uri=full, registry_uri=full)
-        if uri.startswith(_SQLITE):  # each of these calls creates its part of a missing schema
+
+    def connect(address: str) -> MlflowClient:
+        client = MlflowClient(tracking_uri=address, registry_uri=address)
+        if uri.startswith(SQLITE):  # each of these calls creates its part of a missing schema
             client.search_experiments(max_results=1)
             client.search_registered_models(max_results=1)
-        return cast("MlflowClient", _Client(client, uri))
+        return client
 
-
-@contextmanager
-def _schema_lock(uri: str) -> Iterator[None]:
-    """Lock a SQLite store, since one of two processes that create its schema at once would fail.
-
-    A server needs no lock.
-    """
-    path = Path(uri.removeprefix(_SQLITE))
-    if not uri.startswith(_SQLITE) or not path.parent.is_dir():
-        yield
-        return
-    with exclusive(path.with_name(f".{path.name}.lock")):
-        yield
+    with store_errors(uri, "connecting"), schema_lock(uri):
+        ensure_schema(uri, connect)
+        return cast("MlflowClient", _Client(connect(full), uri))
 
 
 def check_store(config: TrackingConfig, home: StateDir) -> str:
@@ -213,8 +203,8 @@ def as_text(value: Any) -> str:
 
 def _absolute(uri: str) -> str:
     """Return an address that does not depend on the working directory."""
-    if uri.startswith(_SQLITE):
-        return _SQLITE + str(Path(uri.removeprefix(_SQLITE)).expanduser().absolute())
+    if uri.startswith(SQLITE):
+        return SQLITE + str(Path(uri.removeprefix(SQLITE)).expanduser().absolute())
     if "://" not in uri:
-        return f"{_SQLITE}{Path(uri).expanduser().absolute()}" if uri.endswith(".db") else Path(uri).absolute().as_uri()
+        return f"{SQLITE}{Path(uri).expanduser().absolute()}" if uri.endswith(".db") else Path(uri).absolute().as_uri()
     return uri

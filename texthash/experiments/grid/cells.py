@@ -22,6 +22,7 @@ from texthash.experiments.grid.plan import Cell
 from texthash.experiments.trained_models import TrainedModel
 from texthash.hamming import kernels
 from texthash.hamming.codes import to_words
+from texthash.io.folders import copy_whole
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking import Run, Tracker, commit
@@ -120,7 +121,7 @@ def _copy(source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(source, partial)
+        copy_whole(source, partial)
         partial.rename(target)
 
 

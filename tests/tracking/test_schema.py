@@ -1,0 +1,41 @@
+"""The schema of a SQLite store: a disk that becomes full while it is made leaves nothing to trip over."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.small_disk import small_disk
+
+_CHECK = """
+import sys
+from pathlib import Path
+from texthash.config import TrackingConfig
+from texthash.errors import as_user_error
+from texthash.paths import StateDir
+from texthash.tracking.store import check_store
+try:
+    check_store(TrackingConfig(), StateDir(Path(sys.argv[1])))
+except Exception as error:
+    sys.exit(str(as_user_error(error)))
+"""
+
+
+def check(home: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", _CHECK, home], capture_output=True, text=True, check=False)
+
+
+def test_a_store_that_did_not_fit_is_made_when_there_is_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 8) as disk:
+        home = disk.path / "home"
+        home.mkdir()
+        disk.fill(60)
+        refused = check(home)
+        assert refused.returncode == 1, refused
+        assert f"No space left on device: '{home / 'mlflow.db'}'" in refused.stderr
+        assert list(home.iterdir()) == []
+        disk.empty()
+        made = check(home)
+        assert made.returncode == 0, made.stderr
+        assert [path.name for path in home.iterdir()] == ["mlflow.db"]
