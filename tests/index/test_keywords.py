@@ -160,9 +160,14 @@ def test_the_kernel_gives_what_numpy_gives(seed, documents, terms, k):
     factors, weights = rng.integers(1, 4, documents) / 2, rng.integers(1, 3, terms).astype(np.float64)
     boosts = rng.choice([0.5, 0.7, 1], documents).astype(np.float32)
     allowed = rng.random(documents) < 0.5 if seed % 2 else np.empty(0, np.bool_)
+    largest = [
+        np.max(weights[term] * own / (own + factors[where]), initial=0.0)
+        for term, (own, where) in enumerate(zip(np.split(counts.astype(float), bounds[1:-1]), postings, strict=False))
+    ]
+    limits = np.asarray(largest[:terms], np.float64)
     load_kernel()
     found = [
-        top(bounds[:-1], bounds[1:], weights, rows, counts, factors, boosts, allowed, k)
+        top(bounds[:-1], bounds[1:], weights, limits, np.argsort(limits), rows, counts, factors, boosts, allowed, k)
         for top in (plain_top, top_documents())
     ]
     ordered = [np.lexsort((rows, -scores)) for scores, rows in found]

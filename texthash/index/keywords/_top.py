@@ -1,4 +1,9 @@
-"""Compiled search for the k documents of the highest BM25 score."""
+"""Compiled search for the k documents of the highest BM25 score.
+
+Once k documents are found, words whose largest contributions together do not reach the worst of their scores bring no
+document by themselves (MaxScore: Turtle & Flood, "Query Evaluation: Strategies and Optimizations", 1995). Only the
+postings of the other words are walked through; those of the former are looked up for the documents that can still win.
+"""
 
 from __future__ import annotations
 
@@ -9,73 +14,150 @@ import numpy as np
 from texthash.io.kernel_cache import compiled
 
 _WINDOW = 4096  # documents whose scores are summed together: their sums stay in the cache of a core
+# Documents of a window up to which they are sorted; beyond, the whole window is walked through.
+_FEW = 512
+# Sums of bounds are in another order than those of scores, and rounded differently.
+_SLACK = 1.0 + 1e-9
+
+
+def _after(rows: Any, at: int, end: int, row: int) -> int:
+    """Return the first posting from ``at`` whose row is not below ``row``, by steps that double."""
+    step = 1
+    while at + step < end and rows[at + step] < row:
+        at += step
+        step *= 2
+    high = min(at + step, end)
+    while at < high:
+        middle = (at + high) // 2
+        if rows[middle] < row:
+            at = middle + 1
+        else:
+            high = middle
+    return at
+
+
+def _replace_worst(best_score: Any, best_row: Any, k: int, score: float, row: int) -> None:
+    """Put a document into the place of the worst of k, the root of the heap."""
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= k:
+            break
+        if child + 1 < k and (
+            best_score[child + 1] < best_score[child]
+            or (best_score[child + 1] == best_score[child] and best_row[child + 1] > best_row[child])
+        ):
+            child += 1
+        if score < best_score[child] or (score == best_score[child] and row > best_row[child]):
+            break
+        best_score[place], best_row[place] = best_score[child], best_row[child]
+        place = child
+    best_score[place], best_row[place] = score, row
+
+
+def _append(best_score: Any, best_row: Any, size: int, score: float, row: int) -> None:
+    """Add a document to a heap of ``size`` documents."""
+    child = size
+    while child > 0:
+        parent = (child - 1) // 2
+        # Rows come in ascending order: among equal scores the newest is the worst.
+        if score > best_score[parent]:
+            break
+        best_score[child], best_row[child] = best_score[parent], best_row[parent]
+        child = parent
+    best_score[child], best_row[child] = score, row
+
+
+_after = compiled(_after)
+_replace_worst = compiled(_replace_worst)
+_append = compiled(_append)
 
 
 def _top(
-    starts: Any, ends: Any, weights: Any, rows: Any, counts: Any, factors: Any, boosts: Any, allowed: Any, k: int
+    starts: Any,
+    ends: Any,
+    weights: Any,
+    bounds: Any,
+    order: Any,
+    rows: Any,
+    counts: Any,
+    factors: Any,
+    boosts: Any,
+    allowed: Any,
+    k: int,
 ) -> Any:
-    """Return scores float64 and rows int64 of the best documents, by (score descending, row), and their number.
+    """Return scores float64 and rows int64 of the best documents, in any order.
 
-    ``rows[starts[t]:ends[t]]`` are the documents of word t, ascending, ``counts`` their occurrences, and ``allowed`` a
-    mask of rows, or empty where all are allowed; ``boosts`` multiply the sums. The words of a document are summed in
-    the order of ``weights``, so that equal documents have equal scores.
+    ``rows[starts[t]:ends[t]]`` are the documents of word t, ascending, ``counts`` their occurrences, ``bounds`` the
+    largest contributions of the words to a score, ``order`` the words by these, ascending, and ``allowed`` a mask of
+    rows, or empty where all are allowed. ``boosts``, at most 1, multiply the sums. The words of a document are summed
+    in the order of ``weights``, so that equal documents have equal scores.
     """
     best_score, best_row = np.empty(k, np.float64), np.empty(k, np.int64)
-    size, total = 0, len(factors)
+    size, total, words = 0, len(factors), len(weights)
     sums = np.zeros(_WINDOW, np.float64)
+    touched = np.empty(_WINDOW, np.int64)
     at = starts.copy()
-    while True:
+    looked = starts.copy()
+    # Words of the smallest bounds, which bring no document: their number, a mask, and the sum of their bounds.
+    skipped, is_skipped, rest = 0, np.zeros(words, np.bool_), 0.0
+    while skipped < words:
         first = total
-        for term in range(len(weights)):
+        for place in range(skipped, words):
+            term = order[place]
             if at[term] < ends[term] and rows[at[term]] < first:
                 first = rows[at[term]]
         if first >= total:
             break
         last = min(first + _WINDOW, total)
-        for term in range(len(weights)):
+        found = 0
+        for term in range(words):
+            if is_skipped[term]:
+                continue
             place, end, weight = at[term], ends[term], weights[term]
             while place < end and rows[place] < last:
                 row = rows[place]
+                if sums[row - first] == 0.0 and found < _WINDOW:
+                    touched[found] = row - first
+                    found += 1
                 count = float(counts[place])
                 sums[row - first] += weight * count / (count + factors[row])
                 place += 1
             at[term] = place
-        for row in range(first, last):
-            score = sums[row - first]
+        few = found <= _FEW
+        if few:
+            touched[:found].sort()
+        for position in range(found if few else last - first):
+            inside = touched[position] if few else position
+            score = sums[inside]
             if score == 0.0:
                 continue
-            sums[row - first] = 0.0
-            score *= boosts[row]
+            sums[inside] = 0.0
+            row = first + inside
             # The root is the worst of the best; a later row of the same score is behind it.
-            if (size == k and score <= best_score[0]) or (len(allowed) and not allowed[row]):
+            if size == k and (score + rest) * _SLACK * boosts[row] <= best_score[0]:
                 continue
+            if len(allowed) and not allowed[row]:
+                continue
+            if skipped:
+                score = 0.0
+                for term in range(words):
+                    where = _after(rows, looked[term], ends[term], row)
+                    looked[term] = where
+                    if where < ends[term] and rows[where] == row:
+                        count = float(counts[where])
+                        score += weights[term] * count / (count + factors[row])
+            score *= boosts[row]
             if size < k:
-                child = size
+                _append(best_score, best_row, size, score, row)
                 size += 1
-                while child > 0:
-                    parent = (child - 1) // 2
-                    # Rows come in ascending order: among equal scores the newest is the worst.
-                    if score > best_score[parent]:
-                        break
-                    best_score[child], best_row[child] = best_score[parent], best_row[parent]
-                    child = parent
-                best_score[child], best_row[child] = score, row
-                continue
-            place = 0
-            while True:
-                child = 2 * place + 1
-                if child >= k:
-                    break
-                if child + 1 < k and (
-                    best_score[child + 1] < best_score[child]
-                    or (best_score[child + 1] == best_score[child] and best_row[child + 1] > best_row[child])
-                ):
-                    child += 1
-                if score < best_score[child] or (score == best_score[child] and row > best_row[child]):
-                    break
-                best_score[place], best_row[place] = best_score[child], best_row[child]
-                place = child
-            best_score[place], best_row[place] = score, row
+            elif score > best_score[0]:
+                _replace_worst(best_score, best_row, k, score, row)
+        if size == k:
+            while skipped < words and (rest + bounds[order[skipped]]) * _SLACK <= best_score[0]:
+                is_skipped[order[skipped]] = True
+                rest += bounds[order[skipped]]
+                skipped += 1
     return best_score[:size], best_row[:size]
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from texthash.index.filters.selection import Selection
 from texthash.index.keywords.bm25 import KeywordStatistics, LengthNorm
+from texthash.index.keywords.limits import Limits
 from texthash.index.keywords.top import top_documents
 from texthash.index.keywords.weights import WeightedWords, WordWeights
 
@@ -62,6 +63,7 @@ class Segment:
         lengths: Number of words of each document, by the same weights, int32 [N].
         boosts: Factor of the score of each document, float32 [N].
         numbers: Number of each document, int64 [N], ascending.
+        limits: Bounds of the contribution of each word.
         live: Mask of documents that are not deleted, bool [N]; None means all of them.
         gone: Deleted documents that contain each word.
     """
@@ -73,6 +75,7 @@ class Segment:
     lengths: NDArray[np.int32]
     boosts: NDArray[np.float32]
     numbers: Numbers
+    limits: Limits
     live: NDArray[np.bool_] | None = None
     gone: Mapping[str, int] = field(default_factory=dict)
 
@@ -141,15 +144,31 @@ class Segment:
         each = np.concatenate(ids) * many + place[np.concatenate(rows)]
         keys, inverse = np.unique(each, return_inverse=True)
         counts = np.bincount(inverse, np.concatenate(occurrences), minlength=len(keys))
-        return cls(
+        return cls.of_postings(
             {term: at for at, term in enumerate(terms)},
             np.searchsorted(keys, np.arange(len(terms) + 1) * many),
             (keys % many).astype(np.int32),
             np.minimum(counts, _MOST).astype(np.uint16),
-            np.concatenate(lengths)[order].astype(np.int32),
-            np.concatenate(boosts)[order],
-            every[order],
+            lengths=np.concatenate(lengths)[order].astype(np.int32),
+            boosts=np.concatenate(boosts)[order],
+            numbers=every[order],
         )
+
+    @classmethod
+    def of_postings(
+        cls,
+        terms: Mapping[str, int],
+        starts: NDArray[np.int64],
+        rows: NDArray[np.int32],
+        counts: NDArray[np.uint16],
+        *,
+        lengths: NDArray[np.int32],
+        boosts: NDArray[np.float32],
+        numbers: Numbers,
+    ) -> Segment:
+        """Return the segment of postings in the order of their words; arguments are the attributes."""
+        limits = Limits.of(starts, rows, counts, lengths)
+        return cls(terms, starts, rows, counts, lengths, boosts, numbers, limits)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -168,7 +187,8 @@ class Segment:
     def size_bytes(self) -> int:
         """Memory of the arrays in bytes."""
         arrays = (self.starts, self.rows, self.counts, self.lengths, self.boosts, self.numbers)
-        return sum(array.nbytes for array in arrays)
+        limits = (self.limits.counts, self.limits.lengths)
+        return sum(array.nbytes for array in arrays) + sum(array.nbytes for array in limits)
 
     def frequency(self, term: str) -> int:
         """Return the number of documents that contain a word."""
@@ -218,10 +238,13 @@ class Segment:
             mask = here if self.live is None else here & self.live
         known_weights = np.asarray([weight for _, weight in known], np.float64)
         most = min(limit, len(self))
+        bounds = known_weights * self.limits.impacts(at, norm)
         scores, rows = top_documents()(
             self.starts[at],
             self.starts[at + 1],
             known_weights,
+            bounds,
+            np.argsort(bounds),
             self.rows,
             self.counts,
             factors,
@@ -282,14 +305,14 @@ def _segment(
 
     table = coo_matrix((counts.astype(np.int32), (place[rows], ids)), shape=(len(numbers), len(terms))).tocsc()
     table.sum_duplicates()
-    return Segment(
+    return Segment.of_postings(
         terms,
         table.indptr.astype(np.int64),
         table.indices.astype(np.int32, copy=False),
         np.minimum(table.data, _MOST).astype(np.uint16),
-        lengths[order].astype(np.int32),
-        boosts[order],
-        numbers[order],
+        lengths=lengths[order].astype(np.int32),
+        boosts=boosts[order],
+        numbers=numbers[order],
     )
 
 

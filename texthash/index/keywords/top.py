@@ -19,6 +19,8 @@ def plain_top(
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
     weights: NDArray[np.float64],
+    bounds: NDArray[np.float64],
+    order: NDArray[np.int64],
     rows: NDArray[np.int32],
     counts: NDArray[np.uint16],
     factors: NDArray[np.float64],
@@ -32,10 +34,12 @@ def plain_top(
         starts: First posting of each word, int64 [T].
         ends: End of the postings of each word, int64 [T].
         weights: Weight of each word, float64 [T]; the words of a document are summed in this order.
+        bounds: Largest contribution of each word to a score, float64 [T]; only the kernel skips postings by it.
+        order: Words by these, ascending, int64 [T].
         rows: Document of each posting, ascending for each word.
         counts: Occurrences of the word in it.
         factors: Factor of the length of each document, float64 [N].
-        boosts: Factor of the score of each document, above 0, float32 [N].
+        boosts: Factor of the score of each document, above 0, at most 1, float32 [N].
         allowed: Mask of the documents, bool [N]; empty where all are allowed.
         k: Number of documents; equal scores are ordered by row.
     """
@@ -62,6 +66,8 @@ def load_kernel() -> None:
             nothing,
             nothing,
             np.empty(0),
+            np.empty(0),
+            nothing,
             np.empty(0, np.int32),
             np.empty(0, np.uint16),
             np.empty(0),
