@@ -100,8 +100,8 @@ def _load(
 
 
 def _memory(load: int) -> dict[str, float]:
-    """Return the memory of each process of the service in MB, without that of the load, and their sum."""
-    found = memory_of(psutil.Process(), without=load)
+    """Return the private memory of each process of the service in MB, without that of the load, and their sum."""
+    found = memory_of(psutil.Process(), kind="uss", without=load)
     return {**found, "memory": sum(found.values())}
 
 

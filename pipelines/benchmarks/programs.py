@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import psutil
 
@@ -69,15 +69,21 @@ def started(command: list[str], port: int) -> Iterator[Program]:
             process.wait(60)
 
 
-def memory_of(program: psutil.Process, without: int | None = None) -> dict[str, float]:
+def memory_of(
+    program: psutil.Process, *, kind: Literal["pss", "uss"] = "pss", without: int | None = None
+) -> dict[str, float]:
     """Return the memory of a program and its descendants in MB by name, those of one name together.
 
-    Pages that several share count once, in parts (PSS); Linux only. The process with the id ``without`` is left out.
+    Args:
+        program: First process.
+        kind: ``pss`` counts pages that several processes share once, in parts (Linux only); ``uss`` leaves them out, so
+            that it does not depend on programs that come and go.
+        without: Id of a process to leave out.
     """
     found: dict[str, float] = {}
     for process in (program, *program.children(recursive=True)):
         try:
-            name, size = _name(process), process.memory_full_info().pss / 1e6
+            name, size = _name(process), getattr(process.memory_full_info(), kind) / 1e6
         except psutil.Error:  # the process has ended
             continue
         if process.pid == without:
