@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -124,8 +124,10 @@ class _Last:
         items[:] = [item for item in items if part_of(item) == "alone"]
         self.alone = len(items)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        """Decide after other plugins, some of which put the status back that a part without tests had at first."""
+        yield
         early = sum(self.early.values())
         if early + self.alone != self.selected:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
