@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+import ray
 from ray import serve
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
 from ray.exceptions import RayError
@@ -29,6 +30,7 @@ from texthash.service.serve_app import build
 APPLICATION = "texthash"
 # Serve's deadline comes this many seconds after the service's own, which answers with a problem instead of a cut.
 _GRACE_S = 5.0
+_HEAD = "node:__internal_head__"  # resource of the head alone
 
 
 def serve_release(
@@ -61,7 +63,7 @@ def serve_release(
         ModelMismatchError: The model and the index of the release do not belong together.
     """
     name_of_release = read_release(home, release).name
-    url = service.url
+    url = _url(service)
     settings = service.model_dump()
     application = build({"home": home.name, "release": release, "service": settings})
     logging.getLogger(SERVE_LOGGER).setLevel(logging.WARNING)
@@ -74,6 +76,24 @@ def serve_release(
         serve.run(application, name=name, route_prefix=service.route_prefix)
     _wait_until_ready(url, timeout_s)
     return url
+
+
+def _url(service: ServiceConfig) -> str:
+    """Return the URL of the service for this node: Serve listens on the head alone, which may be another one.
+
+    Raises:
+        TexthashError: It is to listen on loopback of another node.
+    """
+    found = next((node for node in ray.nodes() if node["Alive"] and _HEAD in node["Resources"]), None)
+    if found is None or found["NodeID"] == ray.get_runtime_context().get_node_id():
+        return service.url
+    head = found["NodeManagerAddress"]
+    if is_loopback(service.host):
+        raise TexthashError(
+            f"the service would listen on {service.host} of the head, {head}, and this program is on another node.",
+            "start it on the head, or set service.host=0.0.0.0 and a key.",
+        )
+    return service.url.replace("//127.0.0.1:", f"//{head}:", 1)
 
 
 def stop_service(name: str = APPLICATION) -> None:
