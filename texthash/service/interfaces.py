@@ -13,7 +13,7 @@ from texthash.index.shard import StoredCode
 from texthash.service.browsing import BrowsedShard
 from texthash.service.keyword_search import KeywordShard
 from texthash.service.replicas.encoder import Encoded, Texts
-from texthash.service.replicas.shard import QueryGroup, ShardResult
+from texthash.service.replicas.shard_calls import QueryGroup, ShardResult
 
 
 class Encoder(Protocol):

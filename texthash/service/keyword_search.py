@@ -14,7 +14,7 @@ from texthash.index.keywords.bm25 import KeywordStatistics
 from texthash.index.ranked import Ranked
 from texthash.service.problems import Problem
 from texthash.service.queries import PendingQuery
-from texthash.service.replicas.shard import KeywordQuery, KeywordResult
+from texthash.service.replicas.shard_calls import KeywordQuery, KeywordResult
 from texthash.service.shard_answers import answers
 
 _WORDS_KEPT = 100_000

@@ -17,7 +17,7 @@ from texthash.index.memory.flat import Hits
 from texthash.index.ranked import Ranked, hybrid_page
 from texthash.index.rescoring import Rescoring, merge_rescored, signs_of
 from texthash.index.shard import merge
-from texthash.service.replicas.shard import QueryGroup
+from texthash.service.replicas.shard_calls import QueryGroup
 
 if TYPE_CHECKING:
     from texthash.index.memory.cost_model import Plan  # and with it the compiled kernels

@@ -24,7 +24,7 @@ from texthash.index.shard import StoredCode
 from texthash.service import tracing
 from texthash.service.problems import Problem
 from texthash.service.replicas.encoder import Encoded, Texts
-from texthash.service.replicas.shard import KeywordQuery, KeywordResult, QueryGroup, ShardResult
+from texthash.service.replicas.shard_calls import KeywordQuery, KeywordResult, QueryGroup, ShardResult
 from texthash.service.replicas.writer import Write, WriteAck
 
 # Seconds that a call waits for a deployment without a running replica before it is answered 503.

@@ -11,7 +11,7 @@ from texthash.service import tracing
 from texthash.service.interfaces import ShardClient
 from texthash.service.problems import Problem
 from texthash.service.queries import Key, PendingQuery, group
-from texthash.service.replicas.shard import ShardResult
+from texthash.service.replicas.shard_calls import ShardResult
 from texthash.service.shard_answers import Wanted, answers, documents_of
 
 _Later = tuple[PendingQuery, Ranked, list[dict[str, Any]]]
