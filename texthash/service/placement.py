@@ -27,7 +27,7 @@ RETRY_S = 5.0
 # Bytes of a document in memory: its number, row address and tables for each 64 bits of its code, and its words.
 _FIXED_BYTES = 24
 _BYTES_OF_64_BITS = 64
-_BYTES_OF_WORDS = 400
+_BYTES_OF_WORDS = 450
 # A release is opened beside the one that is served.
 _RELEASES = 2
 
