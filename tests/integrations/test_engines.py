@@ -146,7 +146,7 @@ def test_an_exported_release_answers_as_itself(corpus, saved, tmp_path, monkeypa
     with duckdb.connect(str(tmp_path / "codes.duckdb"), read_only=True) as connection:
         for text in ("sort an array", "plot a figure"):
             code = index.model.encode([text], role="query")[0]
-            expected = index.search(text, k=K)
+            expected = index.search(text, k=K, mode="semantic")
             found = connection.execute(engines.DUCKDB_QUERY, [code.tobytes(), K]).fetchall()
             assert found == list(zip(expected.ids, expected.distances.tolist(), strict=True))
     status, _, err = run_cli("index", "export", str(tmp_path / "codes.duckdb"))
