@@ -66,16 +66,16 @@ def corpora_at_hand() -> Path:
 
 
 @pytest.fixture(scope="session")
-def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def kept_between_runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of what takes long to make and is the same in each run."""
     cache = getattr(request.config, "cache", None)
     return cache.mkdir("texthash") if cache else tmp_path_factory.mktemp("kept")
 
 
 @pytest.fixture(scope="session")
-def small_documents(kept: Path) -> list[Document]:
+def small_documents(kept_between_runs: Path) -> list[Document]:
     """About 1,500 documentation strings of scipy, scikit-learn and pandas under 8 labels."""
-    return kept_documentation(kept, ("pandas", "scipy", "sklearn"), _LABELS, _PER_LABEL)
+    return kept_documentation(kept_between_runs, ("pandas", "scipy", "sklearn"), _LABELS, _PER_LABEL)
 
 
 @pytest.fixture(scope="session")
