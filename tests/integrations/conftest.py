@@ -26,8 +26,8 @@ WORDS = ("foo", "bar", "baz", "sort an array", "open a file", "a table of number
 
 
 @pytest.fixture(scope="session")
-def texts(kept: Path) -> list[str]:
-    return [document.text for document in kept_documentation(kept, ("sklearn",), 4, 30)]
+def texts(kept_between_runs: Path) -> list[str]:
+    return [document.text for document in kept_documentation(kept_between_runs, ("sklearn",), 4, 30)]
 
 
 @pytest.fixture(scope="session")
