@@ -63,12 +63,13 @@ class _Towers:
 
     def __init__(self, of: ModelRows, method: TwoTowers, candidates: int) -> None:
         self._of, self._method, self._candidates = of, method, candidates
+        self._last: tuple[list[str], NDArray[np.float32]] | None = None
 
     def cosines(self, queries: Sequence[str]) -> Iterator[Ranked]:
         """Yield lists of all documents."""
-        numbers, vectors = self._of.documents.numbers, unit(self._documents)
-        known = self._of.asked(queries).known
-        for ranked, is_known in zip(cosine_lists(unit(self._asked(queries)), vectors, numbers), known, strict=True):
+        known, asked = self._of.asked(queries).known, unit(self._asked(queries))
+        lists = cosine_lists(asked, self._units, self._of.documents.numbers)
+        for ranked, is_known in zip(lists, known, strict=True):
             yield ranked if is_known else Ranked.nothing()
 
     def rescored(self, queries: Sequence[str]) -> Iterator[Ranked]:
@@ -94,7 +95,7 @@ class _Towers:
     ) -> Iterator[Ranked]:
         """Yield lists of chosen rows of the documents, of a query and all rows by distance."""
         documents, asked = self._of.documents, self._of.asked(queries)
-        questions, vectors = unit(self._asked(queries)), unit(self._documents)
+        questions, vectors = unit(self._asked(queries)), self._units
         for query, code in enumerate(self._of.model.binarize(asked.values)):
             if not asked.known[query]:
                 yield Ranked.nothing()
@@ -107,8 +108,16 @@ class _Towers:
     def _documents(self) -> NDArray[np.float32]:
         return self._vectors(self._of.documents.texts, "document", self._of.documents.vectors)
 
+    @cached_property
+    def _units(self) -> NDArray[np.float32]:
+        return unit(self._documents)
+
     def _asked(self, queries: Sequence[str]) -> NDArray[np.float32]:
-        return self._vectors(queries, "query", self._of.asked(queries).vectors)
+        """Return e of the queries; those of the last call are kept."""
+        texts = list(queries)
+        if self._last is None or self._last[0] != texts:
+            self._last = texts, self._vectors(texts, "query", self._of.asked(texts).vectors)
+        return self._last[1]
 
     @torch.inference_mode()
     def _vectors(self, texts: Sequence[str], role: Role, features: NDArray[np.float32] | None) -> NDArray[np.float32]:
