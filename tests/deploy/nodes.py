@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from tests.io.store import Store, running
+from texthash.cluster import free_port
 from texthash.index.releases.release import open_release
 from texthash.paths import StateDir
-from texthash.service.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "nodes.sh"
@@ -176,3 +176,14 @@ def _wait_for(url: str) -> None:
             return False
 
     until(answers, 120, f"{url} does not answer")
+
+
+@contextmanager
+def losing_one(cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """Let a test lose node 2, which is replaced after it; this process reads the bucket as a third node."""
+    monkeypatch.setenv("HOME", str(folder / "reader"))
+    monkeypatch.setenv("TEXTHASH_CACHE", str(folder / "reader" / "cache"))
+    cluster.store.requests.clear()
+    yield cluster
+    nodes("kill", "2", check=False)
+    cluster.replace(2)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from tests.deploy.nodes import ROOT, Cluster, cluster_of, nodes
+from tests.deploy.nodes import ROOT, Cluster, cluster_of, losing_one, nodes
 from texthash.config import CorpusConfig, Edition
 from texthash.corpora.document import SPLITS
 from texthash.corpora.preparation.steps import prepare_corpus
@@ -37,13 +37,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(running: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """Two nodes; this process reads the bucket as a third one. A node that a test has lost is replaced."""
-    monkeypatch.setenv("HOME", str(tmp_path / "reader"))
-    monkeypatch.setenv("TEXTHASH_CACHE", str(tmp_path / "reader" / "cache"))
-    running.store.requests.clear()
-    yield running
-    nodes("kill", "2", check=False)
-    running.replace(2)
+    with losing_one(running, tmp_path, monkeypatch) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from websockets.sync.client import ClientConnection, connect
 
 _FLAGS = (
@@ -117,3 +118,13 @@ def browse(executable: str) -> Iterator[Page]:
         finally:
             process.terminate()
             process.wait(20)
+
+
+@contextmanager
+def browse_or_skip() -> Iterator[Page]:
+    """Start a browser as :func:`browse` does, or skip the test where there is none."""
+    executable = chromium_path()
+    if executable is None:
+        pytest.skip("no Chromium on PATH to open the page with")
+    with browse(executable) as page:
+        yield page

@@ -12,7 +12,7 @@ from urllib.parse import quote_plus
 import httpx
 import pytest
 
-from tests.service.browser import Page, browse, chromium_path
+from tests.service.browser import Page, browse_or_skip
 from tests.service.conftest import SHARDS, Asked, LocalWriter
 from tests.service.live import listening
 from tests.service.test_attributes_http import DOCUMENTS
@@ -62,10 +62,7 @@ Use it so::
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    executable = chromium_path()
-    if executable is None:
-        pytest.skip("no Chromium on PATH to open the page with")
-    with browse(executable) as page:
+    with browse_or_skip() as page:
         yield page
         assert page.failures == []
 

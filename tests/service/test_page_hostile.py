@@ -14,7 +14,7 @@ from urllib.parse import quote_plus
 import httpx
 import pytest
 
-from tests.service.browser import Page, browse, chromium_path
+from tests.service.browser import Page, browse_or_skip
 from tests.service.conftest import SHARDS, LocalWriter
 from tests.service.live import listening
 from texthash.config import LimitsConfig
@@ -78,10 +78,7 @@ def url(released: StateDir, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    executable = chromium_path()
-    if executable is None:
-        pytest.skip("no Chromium on PATH to open the page with")
-    with browse(executable) as page:
+    with browse_or_skip() as page:
         yield page
 
 

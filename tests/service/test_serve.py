@@ -20,7 +20,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import texthash
-from tests.service.browser import browse, chromium_path
+from tests.service.browser import browse_or_skip
+from texthash.cluster import free_port
 from texthash.config import LimitsConfig, ServiceConfig
 from texthash.errors import TexthashError
 from texthash.index.releases.release import OpenRelease
@@ -28,7 +29,6 @@ from texthash.index.rescoring import search_rescored
 from texthash.index.shard import merge
 from texthash.paths import StateDir
 from texthash.service.middleware.auth import KEY_VARIABLE
-from texthash.service.ports import free_port
 from texthash.service.rpc import PROBLEM, message
 
 pytestmark = pytest.mark.ray
@@ -299,10 +299,7 @@ def test_a_port_that_is_not_serves_own_is_refused(url: str, released: StateDir, 
 
 @pytest.mark.browser
 def test_a_person_types_and_sees_hits(http: httpx.Client, url: str, tmp_path: Path) -> None:
-    executable = chromium_path()
-    if executable is None:
-        pytest.skip("no Chromium on PATH to open the page with")
-    with browse(executable) as page:
+    with browse_or_skip() as page:
         page.open(f"{url}?")
         page.wait("document.querySelector('#key-form')")
         page.run(f"document.querySelector('#key').value = '{KEY}'; document.querySelector('#key-form').requestSubmit()")
