@@ -23,13 +23,12 @@ import httpx
 import processes
 from probes import HOST, Failure, answers, answers_port, fresh, require_free, say, tool, wait
 
-from texthash.cluster import LOOPBACK
+from texthash.cluster import LOOPBACK, free_port
 from texthash.errors import TexthashError
 from texthash.index.fusion import WEIGHT
 from texthash.paths import StateDir
 from texthash.private import use_token
 from texthash.service import haproxy
-from texthash.service.ports import free_port
 from texthash.tracking import commit
 from texthash.tracking.links import runs_page
 

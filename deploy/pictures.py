@@ -32,10 +32,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "deploy")]
 from probes import HOST, tool  # noqa: E402
 
 from tests.service.browser import Page, browse, chromium_path  # noqa: E402
+from texthash.cluster import free_port  # noqa: E402
 from texthash.errors import TexthashError  # noqa: E402
 from texthash.paths import StateDir, resolve_home  # noqa: E402
 from texthash.progress import log_line  # noqa: E402
-from texthash.service.ports import free_port  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 720
 SEARCH_WIDTH, SEARCH_HEIGHT = 1000, 760

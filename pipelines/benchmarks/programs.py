@@ -15,9 +15,9 @@ from typing import Any, Literal, NamedTuple
 
 import psutil
 
+from texthash.cluster import free_port
 from texthash.errors import TexthashError
 from texthash.paths import StateDir
-from texthash.service.ports import free_port
 
 PIPELINES = Path(__file__).parents[1]
 

@@ -23,11 +23,11 @@ from benchmarks.enlarged import enlarge
 from benchmarks.load import search_bodies, search_load
 from benchmarks.programs import PIPELINES, Program, beside, serve_program, started
 from benchmarks.reporting import JsonOption, report
+from texthash.cluster import free_port
 from texthash.errors import TexthashError
 from texthash.index.releases.release import read_release
 from texthash.paths import StateDir, resolve_home
 from texthash.progress import log_line
-from texthash.service.ports import free_port
 
 _START_S = 120.0
 _SETTLE_S = 5.0  # until workers that are not used have ended

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from texthash.cluster import free_port
 from texthash.config import ServiceConfig
 from texthash.paths import StateDir
 from texthash.service.haproxy import haproxy_environment
 from texthash.service.local_cluster import service_cluster
-from texthash.service.ports import free_port
 
 PlacementOption = Annotated[str, typer.Option("--placement", help="Placement of encoder and shards: local or remote.")]
 

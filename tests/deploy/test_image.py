@@ -21,11 +21,11 @@ import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
 
+from texthash.cluster import free_port
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.index.releases.publish import publish
 from texthash.index.writing.build import build_index
 from texthash.paths import StateDir
-from texthash.service.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"

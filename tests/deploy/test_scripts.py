@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from texthash.service.ports import free_port
+from texthash.cluster import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ("deploy/common.sh", "deploy/setup.sh", "deploy/quickstart.sh", "deploy/nodes.sh", "tests/run.sh", ".ci/run")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.methods.test_methods import BITS, ITERATIVE, NAMES
 from tests.methods.two_processes import corpus_for, encoder_for, in_two_processes, shape_for
+from texthash.cluster import free_port
 from texthash.config import Config, MethodConfig, ServiceConfig, TrainingConfig, TuningConfig
 from texthash.experiments.experiment import Experiment
 from texthash.index.releases.publish import publish
@@ -19,7 +20,6 @@ from texthash.index.writing.build import build_index
 from texthash.methods.registry import build, get_method, hyperparameters
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
-from texthash.service.ports import free_port
 from texthash.service.run import serve_release
 from texthash.training.loop import fit
 from texthash.training.on_ray import train_distributed

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.small_disk import small_disk
+from texthash.cluster import free_port
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import read_release
 from texthash.index.releases.verify import verify
 from texthash.index.writing.build import build_index
 from texthash.paths import StateDir
-from texthash.service.ports import free_port
 
 PROGRAM = Path(__file__).parents[2] / "pipelines" / "soak.py"
 

@@ -15,13 +15,13 @@ import pytest
 from tests.service.conftest import SHARDS, LocalWriter
 from tests.service.live import listening
 from tests.service.test_document_ids import AWKWARD
+from texthash.cluster import free_port
 from texthash.config import LimitsConfig
 from texthash.index.releases.release import read_release
 from texthash.paths import StateDir
 from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.index_writes import IndexWriteService
-from texthash.service.ports import free_port
 from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 

@@ -17,8 +17,8 @@ import httpx
 import psutil
 import pytest
 
+from texthash.cluster import free_port
 from texthash.paths import StateDir
-from texthash.service.ports import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")

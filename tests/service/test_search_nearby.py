@@ -13,6 +13,7 @@ import pytest
 
 from tests.service.conftest import SHARDS
 from tests.service.live import listening
+from texthash.cluster import free_port
 from texthash.config import LimitsConfig
 from texthash.index.releases.release import read_release, record_of
 from texthash.index.shard import Shard
@@ -20,7 +21,6 @@ from texthash.index.writing.writer_lock import WriterLock
 from texthash.paths import StateDir
 from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
-from texthash.service.ports import free_port
 from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 

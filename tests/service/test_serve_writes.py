@@ -17,6 +17,7 @@ import pytest
 
 from texthash.cli import main
 from texthash.client import Client, ServiceError
+from texthash.cluster import free_port
 from texthash.config import LimitsConfig, ServiceConfig, TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.deployment.promote import promote, roll_back
@@ -28,7 +29,6 @@ from texthash.index.writing.writer_lock import IndexLockedError
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
-from texthash.service.ports import free_port
 from texthash.training.loop import fit
 
 pytestmark = pytest.mark.ray

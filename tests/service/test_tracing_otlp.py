@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from texthash.service.ports import free_port
+from texthash.cluster import free_port
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra tracing is not installed")
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest

@@ -12,13 +12,13 @@ from itertools import pairwise
 import httpx
 import pytest
 
+from texthash.cluster import free_port
 from texthash.config import TrackingConfig, parse_config
 from texthash.deployment.release_model import register
 from texthash.experiments.experiment import EpochLogger, Experiment
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
-from texthash.service.ports import free_port
 from texthash.tracking import StoreUnavailableError, Tracker, offline
 from texthash.training.loop import EpochReport
 

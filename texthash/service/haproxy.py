@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from texthash.cluster import free_port
 from texthash.progress import log_line
-from texthash.service.ports import free_port
 
 SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
 # Settings with either proxy. A dead proxy is noticed after three checks, until when nothing is answered; Ray's default

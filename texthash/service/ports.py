@@ -8,13 +8,11 @@ import socket
 
 import psutil
 
-from texthash.cluster import free_port
 from texthash.config import ServiceConfig
 from texthash.errors import TexthashError
 from texthash.processes import command_of, end, listener
 from texthash.progress import warn
 
-__all__ = ["check_ports", "free_port"]
 # Configuration of a HAProxy that texthash.service.haproxy or the quickstart started.
 _CONFIGURATION = re.compile(r"/tmp/th[\w-]+/.*haproxy\.cfg$")
 
