@@ -53,7 +53,7 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[
             filling = ballast(home.root, 60 * arguments.minutes, kept) if arguments.fill_disk else nullcontext()
             with filling as weight:
                 outcome, samples = _load(options, queries, (home.path(release.index_uri), releases_path(home)), weight)
-    figures = _figures(outcome, samples)
+    figures = figures_of(outcome, samples)
     if arguments.plot:
         _plot(outcome, samples, arguments.plot)
     if outcome["failures"] or outcome["wrong"]:
@@ -117,18 +117,17 @@ def _files(places: Sequence[Path]) -> dict[str, float]:
     return {"files": len(sizes), "files_mib": sum(sizes) / _MIB}
 
 
-def _figures(outcome: dict[str, Any], samples: list[dict[str, Any]]) -> dict[str, Any]:
+def figures_of(outcome: dict[str, Any], samples: list[dict[str, Any]]) -> dict[str, Any]:
     """Return latencies of the first and the last third, and resource use in the middle and at the end."""
     figures: dict[str, Any] = {"documents_checked": outcome["documents"], "wrong": len(outcome["wrong"])}
     figures["failures"] = len(outcome["failures"])
     figures["refused"] = len(outcome["refused"])
     end = samples[-1]["seconds"]
     for name in ("searches", "writes"):
-        when, taken = np.array(outcome[name]).T
+        when, taken = _times(outcome, name)
         figures[f"{name}_per_s"] = round(len(taken) / end, 1)
         for part, chosen in (("first_third", when < end / 3), ("last_third", when > 2 * end / 3)):
-            p50, p99 = np.percentile(1e3 * taken[chosen], [50, 99])
-            figures[f"{name}_{part}"] = {"p50_ms": round(p50, 1), "p99_ms": round(p99, 1)}
+            figures[f"{name}_{part}"] = _latency(1e3 * taken[chosen])
     third = len(samples) // 3 or 1
     for name in sorted(set(samples[-1]) - {"seconds"}):
         middle, last = (
@@ -137,6 +136,20 @@ def _figures(outcome: dict[str, Any], samples: list[dict[str, Any]]) -> dict[str
         figures[name] = {"middle": round(float(np.median(middle)), 1), "end": round(float(np.median(last)), 1)}
     figures["memory"]["mb_per_hour"] = _slope(samples[third:], "memory")
     return figures
+
+
+def _times(outcome: dict[str, Any], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return when requests of a kind began and how long they took, in seconds; empty if there were none."""
+    began, taken = np.array(outcome[name], dtype=float).reshape(-1, 2).T
+    return began, taken
+
+
+def _latency(milliseconds: np.ndarray) -> dict[str, float] | None:
+    """Return the median and the 99th percentile; None if no request fell into this part of a short or slow run."""
+    if len(milliseconds) == 0:
+        return None
+    p50, p99 = np.percentile(milliseconds, [50, 99])
+    return {"p50_ms": round(float(p50), 1), "p99_ms": round(float(p99), 1)}
 
 
 def _slope(samples: list[dict[str, Any]], name: str) -> float:
@@ -164,7 +177,7 @@ def _plot(outcome: dict[str, Any], samples: list[dict[str, Any]], path: Path) ->
     space.plot(seconds, [s["files_mib"] for s in samples], "--", color="grey", label="MiB")
     space.set_ylabel("MiB (dashed)")
     for name, marker in (("searches", "."), ("writes", "x")):
-        when, taken = np.array(outcome[name]).T
+        when, taken = _times(outcome, name)
         below.plot(when, 1e3 * taken, marker, markersize=2, linestyle="none", label=name)
     below.set_yscale("log")
     below.set_ylabel("milliseconds")

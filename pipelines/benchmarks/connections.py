@@ -130,8 +130,10 @@ async def _each(opened: list[_Connection]) -> int:
 
 async def _probe(port: int, load: asyncio.Task[Any]) -> dict[str, Any]:
     """Ask on a kept and on a new connection until the load ends; milliseconds of the answers."""
-    kept, taken, new = await _Connection.open(port), [], []
-    while not load.done():
+    kept = await _Connection.open(port)
+    taken: list[float] = []
+    new: list[float] = []
+    while not taken or not load.done():
         taken.append(await kept.live())
         began = time.perf_counter()
         fresh = await _Connection.open(port)

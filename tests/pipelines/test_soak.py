@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipelines.programs import program
 from tests.small_disk import small_disk
 from texthash.cluster import free_port
 from texthash.corpora.prepared.corpus import PreparedCorpus
@@ -26,6 +27,15 @@ PROGRAM = Path(__file__).parents[2] / "pipelines" / "soak.py"
 # Until its caches are full a process grows, also one that does nothing wrong. From the middle third to the last: by
 # 14 MiB in two minutes (the writer), by 22 in thirty (a shard; Lance alone may keep 16 MiB of its metadata).
 _WARM_MIB = 32.0
+
+
+def test_thirds_without_requests_have_no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = {"documents": 1, "wrong": [], "failures": [], "refused": [], "searches": [[0.5, 0.002]], "writes": []}
+    samples = [{"seconds": float(second), "memory": 100.0} for second in range(7)]
+    figures = program("soak", monkeypatch).figures_of(outcome, samples)
+    assert figures["searches_first_third"] == {"p50_ms": 2.0, "p99_ms": 2.0}
+    assert [figures[name] for name in ("searches_last_third", "writes_first_third", "writes_last_third")] == [None] * 3
+    assert (figures["searches_per_s"], figures["writes_per_s"]) == (0.2, 0.0)
 
 
 @pytest.mark.ray
