@@ -81,5 +81,5 @@ def test_a_model_is_loaded_without_the_other_methods_and_what_only_training_need
     assert found.isdisjoint({"scipy", "sklearn", "numba"})
     assert {name for name in found if name.startswith("texthash.methods.")} <= {
         f"texthash.methods.{name}"
-        for name in ("base", "found_settings", "hyperparameters", "itq", "projected", "registry")
+        for name in ("base", "categorizer", "found_settings", "hyperparameters", "itq", "projected", "registry")
     }

@@ -233,7 +233,7 @@ class TestEveryMethod:
     def test_documents_without_known_words_have_one_code(self, name, small_corpus, fitted):
         hasher = Hasher.of(fitted(name).method, small_corpus)
         word = small_corpus.vocabulary.terms[0]
-        values, known, _ = hasher.read(["", "zzzzqqqq xxyyzz", f"zzzzqqqq {word}", ""], batch_size=2)
+        values, known, *_ = hasher.read(["", "zzzzqqqq xxyyzz", f"zzzzqqqq {word}", ""], batch_size=2)
         codes = hasher.binarize(values)
         if hasher.method.reads_features:  # a vector tells texts apart of which no word is known
             assert known.tolist() == [False, True, True, False]

@@ -31,6 +31,8 @@ MAX_ATTRIBUTES = 64
 MAX_STRING = 1024
 """Maximum number of characters of a string."""
 ATTRIBUTE_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
+CATEGORY = "predicted_category"
+"""Attribute that an index writes, a string, where its model puts documents into categories."""
 RESERVED = ("id", "title", "text", "labels", "code", "vector", "attributes")
 _NAME = re.compile(ATTRIBUTE_NAME)
 _EXACT = 2**53

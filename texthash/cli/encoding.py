@@ -91,7 +91,7 @@ def _print_codes(texts: list[str], model: str, form: str, role: Any) -> None:
     if not texts:
         raise TexthashError("no text to encode was given.", "name texts, or write them to stdin, one a line.")
     hasher = Hasher.load(saved_hasher(resolve_home(), model))
-    values, known, _ = hasher.read(texts, role)
+    values, known, *_ = hasher.read(texts, role)
     for text, is_known in zip(texts, known, strict=True):
         if not is_known:
             warn(f"no word of {text[:40]!r} is in the vocabulary: this is the code of an empty document")

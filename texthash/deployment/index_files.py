@@ -67,7 +67,9 @@ def upsert_file(home: StateDir, table: Table) -> Upserted:
                     features=None if table.columns.vector is None else vectors,
                 )
                 rows = [IndexDocument(d.id, d.text, d.title, d.labels, d.attributes or {}) for d in batch]
-                result = writer.upsert(rows, hasher.binarize(read.values), read.vectors, known=read.known)
+                result = writer.upsert(
+                    rows, hasher.binarize(read.values), read.vectors, known=read.known, categories=read.categories
+                )
                 written.add(batch)
                 done, new = done + result.documents, new + result.new
                 unknown += len(batch) - int(read.known.sum())

@@ -38,7 +38,7 @@ class RawTextEncoder:
 
     def _blocks(self, split: Split, role: Role) -> Iterator[NDArray[np.uint8]]:
         for table in split.documents(_BATCH):
-            values, known, _ = self.hasher.read(table["text"].to_pylist(), role)
+            values, known, *_ = self.hasher.read(table["text"].to_pylist(), role)
             self.documents += len(known)
             self.unknown += int((~known).sum())
             yield self.hasher.binarize(values)

@@ -11,6 +11,9 @@ from texthash.local.memory_shard import MemoryShard
 from texthash.local.texts import as_attributes, as_labels, as_texts, check_unique
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from texthash.api.attributes import Value
     from texthash.config import KeywordAnalysis
     from texthash.index.keywords.weights import WordWeights
@@ -68,7 +71,20 @@ def encode_documents(
     read = model.read(documents, features=vectors)
     kept = as_labels(labels, len(documents)) or [[] for _ in documents]
     own = as_attributes(attributes, len(documents))
+    if read.categories is not None:
+        own = _with_categories(own or [{} for _ in documents], read.categories)
     codes = model.binarize(read.values)
     return MemoryShard(
         names, documents, kept, codes, read.known, keywords, titles=headed, weights=weights, attributes=own
     )
+
+
+def _with_categories(attributes: list[dict[str, Value]], categories: NDArray[np.int64]) -> list[dict[str, Value]]:
+    """Return attributes with the category of each document, -1 for none, in place of one that came with them."""
+    from texthash.api.attributes import CATEGORY
+
+    written = [{} if category < 0 else {CATEGORY: str(category)} for category in categories.tolist()]
+    return [
+        {name: value for name, value in own.items() if name != CATEGORY} | more
+        for own, more in zip(attributes, written, strict=True)
+    ]

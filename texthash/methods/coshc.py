@@ -10,8 +10,9 @@ categories k-means of the training documents' e_d; a document has that of the ne
 bits       1[H > 0]
 search     1 + floor(p_i (N - k)) candidates of category i by Hamming distance, N in all
            (and one more of those with the largest fractions, until they are N), ordered by the cosine of e_q, e_d;
-           tables of retrieval have it as a row (:mod:`texthash.experiments.retrieval.towers`), an index searches the
-           codes of all documents
+           tables of retrieval have it as a row (:mod:`texthash.experiments.retrieval.towers`); an index keeps the
+           category of a document as an attribute (:mod:`texthash.methods.categorizer`), and searches the codes of all
+           documents, or of those that a filter on it keeps
 """
 
 from __future__ import annotations
@@ -106,6 +107,10 @@ class CoSHC(FrozenTowers):
     def category(self, vectors: Tensor) -> Tensor:
         """Return the category of documents of these e_d [B, width], int64 [B]."""
         return (F.normalize(vectors, dim=1) @ self.means.T).argmax(dim=1)
+
+    def document_categories(self, batch: Batch) -> Tensor:
+        """Return the category of each document, int64 [B]."""
+        return self.category(self.encoded(batch, "document"))
 
     def category_probabilities(self, vectors: Tensor) -> Tensor:
         """Return the probability of each category of the answer, [B, k], of questions of these e_q [B, width]."""

@@ -250,7 +250,7 @@ def _encoded(job: Job, hasher: Hasher, documents: list[Document]) -> tuple[pa.Ta
     for document in documents:
         check_unicode(document.id, document)
         check_unicode(document.text, document)
-    values, known, _ = hasher.read([document.text for document in documents], job.role)
+    values, known, *_ = hasher.read([document.text for document in documents], job.role)
     codes = np.ascontiguousarray(hasher.binarize(values))
     form = schema(hasher.bits, job.activations)
     columns = [

@@ -21,10 +21,18 @@ from texthash.corpora.words import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.io.records import sealed
 from texthash.methods.base import HashMethod, Role, check_searchable
+from texthash.methods.categorizer import categories_of
 from texthash.methods.registry import build, hyperparameters
 from texthash.models.direct import FEW, DirectEncoder
 from texthash.models.direct_form import direct_encoder, form_of
-from texthash.models.encoding import activations_of, binarize, encode_split, pre_threshold_margins, query_values
+from texthash.models.encoding import (
+    activations_of,
+    binarize,
+    device_of,
+    encode_split,
+    pre_threshold_margins,
+    query_values,
+)
 from texthash.models.files import (
     DIRECT,
     FORMAT_VERSION,
@@ -52,11 +60,14 @@ class TextActivations(NamedTuple):
         known: Whether a word of the text is in the vocabulary, bool [N]; without one, the values are those of an
             empty document.
         vectors: Vectors that an index stores beside the codes, float32 [N, width]; None unless requested.
+        categories: Category of each document, int64 [N], -1 of one without a known word; None of queries, and of a
+            method without categories.
     """
 
     values: torch.Tensor
     known: np.ndarray
     vectors: np.ndarray | None = None
+    categories: np.ndarray | None = None
 
 
 class Hasher:
@@ -137,21 +148,25 @@ class Hasher:
         if method.reads_features:
             known[:] = [given is not None or bool(text.strip()) for text in texts]
         dense: list[np.ndarray] = []
+        categories: list[np.ndarray] = []
 
         def parts() -> Iterator[Batch]:
             for start in range(0, len(texts), batch_size):
                 some = slice(start, start + batch_size)
-                own = None if given is None else given[some]
-                batch = text_batch(texts[some], self.analyzer, self.vocabulary, inputs, own)
+                vectors_of_some = None if given is None else given[some]
+                batch = text_batch(texts[some], self.analyzer, self.vocabulary, inputs, vectors_of_some)
                 if method.reads_words:
                     known[start + batch.document.numpy()] = True
                 if batch.dense is not None:
                     dense.append(batch.dense.numpy())
+                if role == "document" and (own := categories_of(method, batch.to(device_of(method)))) is not None:
+                    categories.append(own)
                 yield batch
 
         values = activations_of(method, parts(), role)
         made = None if vectors is None else vectors_of(method, vectors, values, dense)
-        return TextActivations(values, known, made)
+        put = np.where(known, np.concatenate(categories), -1) if categories else None
+        return TextActivations(values, known, made, put)
 
     def _read_directly(self, direct: DirectEncoder, texts: Sequence[str], role: Role) -> TextActivations:
         values = np.empty((len(texts), self.bits), np.float32)

@@ -78,7 +78,8 @@ class IndexWriteService:
         for attempt in range(_ATTEMPTS):
             release, encoded = await self._encode(documents, given)
             try:
-                upsert = Upsert(release.content, tuple(documents), encoded.codes, encoded.known, encoded.vectors)
+                own = (encoded.codes, encoded.known, encoded.vectors, encoded.categories)
+                upsert = Upsert(release.content, tuple(documents), *own)
                 done = await self._writer.write(upsert)
             except Problem as problem:
                 if problem.kind != "model-changed" or attempt + 1 == _ATTEMPTS:

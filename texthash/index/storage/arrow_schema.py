@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from texthash.api.attributes import AttributeType, Value, from_json, to_json
+from texthash.api.attributes import CATEGORY, AttributeType, Value, from_json, to_json
 from texthash.config import KeywordAnalysis
 from texthash.index.filters.columns import ARROW, array_of, type_of_arrow
 from texthash.index.keywords.weights import WordWeights
@@ -143,18 +143,28 @@ class Coded:
         codes: Codes, uint8 [N, bits / 8].
         known: True for each document with a word in the vocabulary, bool [N]; None means all of them.
         vectors: Vectors, float16 [N, width]; None in an index without vectors.
+        categories: Category of each document, int64 [N], -1 of one without; None of a model without categories.
     """
 
     codes: NDArray[np.uint8]
     known: NDArray[np.bool_] | None = None
     vectors: NDArray[np.float16] | None = None
+    categories: NDArray[np.int64] | None = None
 
     def at(self, rows: list[int] | slice) -> Coded:
         """Return the codes and vectors of some of the documents."""
-        known, vectors = self.known, self.vectors
+        known, vectors, categories = self.known, self.vectors, self.categories
         return Coded(
-            self.codes[rows], None if known is None else known[rows], None if vectors is None else vectors[rows]
+            self.codes[rows],
+            None if known is None else known[rows],
+            None if vectors is None else vectors[rows],
+            None if categories is None else categories[rows],
         )
+
+    @property
+    def attributes(self) -> dict[str, AttributeType]:
+        """Types of the attributes that the model writes."""
+        return {} if self.categories is None else {CATEGORY: "string"}
 
 
 def with_codes(content: pa.Table, coded: Coded) -> pa.Table:
@@ -172,7 +182,15 @@ def with_codes(content: pa.Table, coded: Coded) -> pa.Table:
     rows = rows.cast(schema(8 * coded.codes.shape[1], 0 if coded.vectors is None else coded.vectors.shape[1]))
     for name in attribute_columns(content.schema):
         rows = rows.append_column(content.schema.field(name), content[name])
-    return rows
+    return rows if coded.categories is None else _with_categories(rows, coded.categories)
+
+
+def _with_categories(rows: pa.Table, categories: NDArray[np.int64]) -> pa.Table:
+    """Return rows with their categories as an attribute, in place of one that came with them."""
+    name = ATTRIBUTE + CATEGORY
+    kept = rows.drop_columns([name]) if name in rows.schema.names else rows
+    values = [None if category < 0 else str(category) for category in categories.tolist()]
+    return kept.append_column(pa.field(name, pa.string()), pa.array(values, pa.string()))
 
 
 def known_of(rows: pa.Table | pa.RecordBatch) -> NDArray[np.bool_]:

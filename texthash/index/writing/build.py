@@ -65,12 +65,13 @@ def index_path(
 
     Raises:
         ModelMismatchError: The corpus does not have the vocabulary of the model, or the model has no such vectors.
-        UsageError: The model only re-ranks.
+        UsageError: The model only re-ranks, or writes an attribute that documents of the corpus have.
         TexthashError: ``shards`` is less than one.
     """
     import hashlib
 
     from texthash.corpora.prepared.corpus import PreparedCorpus
+    from texthash.methods.categorizer import check_own_attributes
     from texthash.models.files import digest
     from texthash.models.hasher import Hasher
     from texthash.models.vectors import vector_width
@@ -79,7 +80,9 @@ def index_path(
         raise TexthashError(f"an index cannot have {shards} shards.", "set index.shards to 1 or more.")
     hasher = Hasher.load(hasher_dir)
     hasher.check_searchable()
-    hasher.check_corpus(PreparedCorpus.open(corpus_path))
+    corpus = PreparedCorpus.open(corpus_path)
+    hasher.check_corpus(corpus)
+    check_own_attributes(hasher.method, corpus.manifest.attributes)
     if vectors is not None:
         vector_width(hasher.method, vectors)
     total = hashlib.sha256(digest(hasher_dir).encode())
@@ -102,6 +105,7 @@ def build_shard(
 ) -> None:
     """Write one shard from the encoded rows of all files of the corpus, unless the shard exists."""
     from texthash.corpora.prepared.corpus import PreparedCorpus
+    from texthash.methods.categorizer import attributes_of
     from texthash.models.files import digest
     from texthash.models.hasher import Hasher
     from texthash.models.vectors import vector_width
@@ -120,7 +124,7 @@ def build_shard(
         vocabulary_hash=hasher.vocabulary_hash,
         vectors=None if job.vectors is None else Vectors(job.vectors, vector_width(hasher.method, job.vectors)),
         keywords=keywords,
-        attributes=dict(corpus.manifest.attributes),
+        attributes={**corpus.manifest.attributes, **attributes_of(hasher.method)},
         weights=weights,
     )
     documents = sum(file.documents for file in files)
@@ -174,7 +178,7 @@ def build_index(
 
     Raises:
         ModelMismatchError: Model and corpus do not belong together, or the model has no such vectors.
-        UsageError: The model only re-ranks.
+        UsageError: The model only re-ranks, or writes an attribute that documents of the corpus have.
     """
     from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.models.shared import shared_model

@@ -138,6 +138,7 @@ def _rows_of(path: Path) -> int:
 
 def _encode_file(job: EncodeJob, hasher: Hasher, corpus: PreparedCorpus, file: CorpusFile) -> int:
     from texthash.corpora.prepared.row_reader import read_rows
+    from texthash.methods.categorizer import attributes_of
     from texthash.models.encoding import ENCODING_BATCH
     from texthash.models.vectors import vector_width
 
@@ -146,7 +147,7 @@ def _encode_file(job: EncodeJob, hasher: Hasher, corpus: PreparedCorpus, file: C
         return file.documents
     method, types = hasher.method, corpus.manifest.attributes
     columns = schema(hasher.bits, 0 if job.vectors is None else vector_width(method, job.vectors))
-    for column in attribute_fields(types):
+    for column in attribute_fields({**types, **attributes_of(method)}):
         columns = columns.append(column)
     with whole(target) as unfinished, pa.ipc.new_file(unfinished, columns, options=_COMPRESSED) as writer:
         block = _Block(writer, job.shards)
@@ -170,20 +171,23 @@ def _encoded(hasher: Hasher, rows: Rows, vectors: VectorKind | None) -> Coded:
     """
     import torch
 
-    from texthash.models.encoding import activations_of
+    from texthash.methods.categorizer import categories_of
+    from texthash.models.encoding import activations_of, device_of
     from texthash.models.vectors import vectors_of
 
     method, here = hasher.method, slice(rows.first, rows.first + len(rows))
     own = method.database_codes() if rows.name == "train" else None
-    values = torch.empty(0, method.bits)
+    values, categories = torch.empty(0, method.bits), None
     if own is None or vectors == "activations":
-        values = activations_of(method, [rows.batch(method.encoding_inputs)])
+        batch = rows.batch(method.encoding_inputs)
+        values, categories = activations_of(method, [batch]), categories_of(method, batch.to(device_of(method)))
     codes = hasher.binarize(values) if own is None else own[here]
     if vectors is None:
-        return Coded(codes)
+        return Coded(codes, categories=categories)
     encoder = method.shape.encoder
     dense = [rows.dense(encoder)] if vectors == "features" and encoder is not None else []
-    return Coded(codes, vectors=vectors_of(method, vectors, values, dense).astype(np.float16))
+    made = vectors_of(method, vectors, values, dense).astype(np.float16)
+    return Coded(codes, vectors=made, categories=categories)
 
 
 class _Block:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from texthash.config import VectorKind
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.storage.arrow_schema import (
+    ATTRIBUTE,
     ATTRIBUTES,
     CONTENT,
     DEFAULT_WEIGHTS,
@@ -55,6 +56,7 @@ from texthash.progress import track
 if TYPE_CHECKING:
     import lance
 
+    from texthash.api.attributes import AttributeType
     from texthash.index.releases.release import Release, ShardState
     from texthash.models.hasher import Hasher
     from texthash.paths import StateDir
@@ -84,9 +86,11 @@ class Encode:
     """
 
     def __init__(self, hasher: Hasher, home: StateDir, kind: VectorKind | None = None) -> None:
+        from texthash.methods.categorizer import attributes_of
         from texthash.models.vectors import reads_stored_vectors, vector_width
 
         self._hasher = hasher
+        self._written = attributes_of(hasher.method)
         self.vectors = None if kind is None else Vectors(kind, vector_width(hasher.method, kind))
         self.reads_stored = reads_stored_vectors(hasher.method, kind)
         self._own: dict[str, tuple[bytes, bytes]] = {}
@@ -107,17 +111,26 @@ class Encode:
         """Columns of stored documents that decide their codes and vectors, or are kept, beside attributes."""
         return [*CONTENT.names, *([VECTOR] if self.reads_stored else [])]
 
-    def columns_of(self, dataset: lance.LanceDataset) -> list[str]:
-        """Return these columns and those of the attributes of a dataset."""
-        return [*self.columns, *attribute_columns(dataset.schema)]
+    def columns_of(self, dataset: lance.LanceDataset, source: Release) -> list[str]:
+        """Return these columns and those of the attributes of a dataset of an index that its model has not written."""
+        own = {ATTRIBUTE + name for name in _own_types(source)}
+        return [*self.columns, *(name for name in attribute_columns(dataset.schema) if name in own)]
+
+    def types_of(self, source: Release) -> dict[str, AttributeType]:
+        """Return the types of the attributes of the documents of an index, those included that this model writes."""
+        return {**_own_types(source), **self._written}
 
     def check_source(self, home: StateDir, release: Release) -> None:
         """Check the stored vectors of a release, where the model reads such (:attr:`reads_stored`).
 
         Raises:
             ModelMismatchError: The index stores no vectors of the width and source that the model has learned from.
+            UsageError: Documents have an attribute of their own that this model writes.
         """
+        from texthash.methods.categorizer import check_own_attributes
         from texthash.models.files import read_hasher_record
+
+        check_own_attributes(self._hasher.method, _own_types(release))
 
         if not self.reads_stored:
             return
@@ -160,7 +173,8 @@ class Encode:
             if own and digest == _digest(text):
                 codes[row] = np.frombuffer(own, np.uint8)
                 known[row] = True
-        return Coded(codes, known, None if read.vectors is None else read.vectors.astype(np.float16))
+        vectors = None if read.vectors is None else read.vectors.astype(np.float16)
+        return Coded(codes, known, vectors, read.categories)
 
     def code_rows(self, rows: list[dict[str, Any]]) -> Coded:
         """Encode documents that were read by :attr:`columns`."""
@@ -205,16 +219,16 @@ def recode_index(home: StateDir, release: Release, model: str, hasher: Hasher, c
             vocabulary_hash=hasher.vocabulary_hash,
             vectors=coder.vectors,
             keywords=release.keywords,
-            attributes=dict(release.attributes),
+            attributes=coder.types_of(release),
             weights=weights_of(dataset.schema) or DEFAULT_WEIGHTS,
         )
-        write_shard(path, _recoded(dataset, coder, release.bits), identity, release.next_number)
+        write_shard(path, _recoded(dataset, coder, release), identity, release.next_number)
     return index
 
 
-def _recoded(dataset: lance.LanceDataset, coder: Encode, bits: int) -> Iterator[pa.RecordBatch]:
+def _recoded(dataset: lance.LanceDataset, coder: Encode, source: Release) -> Iterator[pa.RecordBatch]:
     with reading(f"version {dataset.version} of {dataset.uri}"):
-        for batch in dataset.to_batches(columns=coder.columns_of(dataset), batch_size=_ROWS):
+        for batch in dataset.to_batches(columns=coder.columns_of(dataset, source), batch_size=_ROWS):
             if batch.num_rows:
                 rows = pa.Table.from_batches([batch])
                 features = vectors_of(rows[VECTOR]) if coder.reads_stored else None
@@ -279,7 +293,7 @@ class IndexMigration:
         following = max(self._target.next_number, current.next_number)
         self._source, self._target = (
             current,
-            replace(self._target, next_number=following, attributes=current.attributes),
+            replace(self._target, next_number=following, attributes=self._coder.types_of(current)),
         )
         return touched
 
@@ -312,10 +326,10 @@ class IndexMigration:
         new = old.checkout_version(after.version)
         change = difference(old, new, _ALL_ROWS)
         assert change is not None  # The limit on rows admits all of them.
-        columns = self._coder.columns_of(new)
+        columns = self._coder.columns_of(new, current)
         added = _with_mapping(rows_at(new, change.added["_rowaddr"].to_numpy(), columns))
         is_removed = pc.field("number").isin(pa.array(change.removed))
-        columns = self._coder.columns_of(old)
+        columns = self._coder.columns_of(old, current)
         removed = _with_mapping(old.to_table(columns=columns, filter=is_removed)) if len(change.removed) else []
         old_rows = {row["number"]: row for row in removed}
         # Compaction moves rows that no write has changed; they appear as removed and added.
@@ -343,13 +357,13 @@ class IndexMigration:
             for dataset, delta in zip(shards.datasets, deltas, strict=True)
         ]
         numbers, following = _target_numbers(deltas, existing, self._target.next_number)
-        changes = []
+        changes, types = [], self._coder.types_of(current)
         for delta, old in zip(deltas, existing, strict=True):
             coded = self._coder.code_rows(delta.added)
             assigned = [numbers[row["id"]] for row in delta.added]
-            changes.append(Change(old, table_of(delta.added, assigned, coded, current.attributes)))
+            changes.append(Change(old, table_of(delta.added, assigned, coded, types)))
         states = shards.change(changes, self._target, following)
-        self._target = replace(self._target, shards=tuple(states), next_number=following, attributes=current.attributes)
+        self._target = replace(self._target, shards=tuple(states), next_number=following, attributes=types)
 
 
 def _target_numbers(deltas: list[_ShardDelta], existing: list[Rows], following: int) -> tuple[dict[str, int], int]:
@@ -376,6 +390,15 @@ def _with_mapping(table: pa.Table) -> list[dict[str, Any]]:
     for row in rows:
         row[ATTRIBUTES] = take_attributes(row)
     return rows
+
+
+def _own_types(source: Release) -> dict[str, AttributeType]:
+    """Return the types of the attributes of an index that its model has not written."""
+    from texthash.methods.categorizer import attributes_of
+    from texthash.methods.registry import get_method
+
+    written = attributes_of(get_method(source.method))
+    return {name: kind for name, kind in source.attributes.items() if name not in written}
 
 
 def _digest(text: str) -> bytes:

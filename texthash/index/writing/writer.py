@@ -167,6 +167,7 @@ class IndexWriter:
         vectors: NDArray[np.floating] | None = None,
         *,
         known: NDArray[np.bool_] | None = None,
+        categories: NDArray[np.int64] | None = None,
     ) -> WriteResult:
         """Insert documents. A document whose id exists replaces the old one and keeps its number.
 
@@ -176,6 +177,8 @@ class IndexWriter:
             vectors: Unit vectors, [N, width], if the index stores vectors; otherwise None.
             known: True for each document with a word in the vocabulary, bool [N]; None means all of them. A document
                 without one is stored but is never returned as a neighbour.
+            categories: Categories by the model of the release, int64 [N], -1 of a document without; they replace the
+                attribute of their name. None leaves the attributes as they are.
 
         Raises:
             ModelMismatchError: Codes or vectors have another width, or vectors are missing that the index stores.
@@ -185,7 +188,7 @@ class IndexWriter:
             TexthashError: An id occurs twice; or the write failed, and none of it is visible.
         """
         check_codes(codes, self.release.bits)
-        coded = Coded(codes, known, self._checked(vectors, len(documents)))
+        coded = Coded(codes, known, self._checked(vectors, len(documents)), categories)
         _check_documents(documents, len(codes))
         shards = len(self.release.shards)
         mine: list[list[int]] = [[] for _ in range(shards)]
@@ -193,7 +196,8 @@ class IndexWriter:
             mine[shard_of(document.id, shards)].append(row)
         with self._lock:
             self._begin()
-            types = merged_types(self.release.attributes, ((one.id, one.attributes) for one in documents))
+            types = {**self.release.attributes, **coded.attributes}
+            types = merged_types(types, ((one.id, one.attributes) for one in documents))
             self._tidy()
             old = self._shards.each(lambda shard, data: rows_by_id(data, [documents[row].id for row in mine[shard]]))
             numbers = {id_: int(number) for part in old for id_, number in zip(part.ids, part.numbers, strict=True)}

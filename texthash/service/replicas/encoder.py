@@ -37,6 +37,7 @@ class Encoded:
         logits: Activations, float32 [N, bits], if requested.
         margins: Real values that are compared with bits, float32 [N, bits], if requested.
         vectors: Vectors for the index, float32 [N, width], if requested.
+        categories: Category of each document, int64 [N], -1 of one without; None of queries, and without categories.
     """
 
     codes: NDArray[np.uint8]
@@ -44,6 +45,7 @@ class Encoded:
     logits: NDArray[np.float32] | None = None
     margins: NDArray[np.float32] | None = None
     vectors: NDArray[np.float32] | None = None
+    categories: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class _Pass(NamedTuple):
     logits: NDArray[np.float32] | None
     margins: NDArray[np.float32] | None
     vectors: NDArray[np.float32] | None
+    categories: NDArray[np.int64] | None = None
 
 
 class EncoderServer:
@@ -134,6 +137,7 @@ class EncoderServer:
                     encoded.logits[own] if calls[row].logits and encoded.logits is not None else None,
                     encoded.margins[own] if calls[row].margins and encoded.margins is not None else None,
                     None if encoded.vectors is None else encoded.vectors[own],
+                    None if encoded.categories is None else encoded.categories[own],
                 )
         return [answers[row] for row in range(len(calls))]
 
@@ -207,6 +211,6 @@ def _by_model(
         from texthash.models.vectors import check_documents_bring_vectors
 
         check_documents_bring_vectors(hasher.method)
-    values, known, vectors = hasher.read(texts, first.role, vectors=first.vectors, features=given)
-    codes = hasher.binarize(values)
-    return _Pass(codes, known, values.cpu().numpy(), hasher.query_values(values) if margins else None, vectors)
+    read = hasher.read(texts, first.role, vectors=first.vectors, features=given)
+    codes, real = hasher.binarize(read.values), hasher.query_values(read.values) if margins else None
+    return _Pass(codes, read.known, read.values.cpu().numpy(), real, read.vectors, read.categories)

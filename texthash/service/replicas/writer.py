@@ -40,6 +40,7 @@ class Upsert:
         codes: Packed codes, uint8 [N, bits / 8].
         known: True for each document with a word of the vocabulary, bool [N].
         vectors: Vectors, float32 [N, width], if the index stores any.
+        categories: Category of each document, int64 [N], if the model has any.
     """
 
     content: Content
@@ -47,6 +48,7 @@ class Upsert:
     codes: NDArray[np.uint8]
     known: NDArray[np.bool_]
     vectors: NDArray[np.float32] | None = None
+    categories: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -202,11 +204,13 @@ def _upsert(writer: IndexWriter, upserts: Sequence[Upsert]) -> list[WriteAck]:
     """Write upserts with one commit."""
     documents = [document for upsert in upserts for document in upsert.documents]
     vectors = [upsert.vectors for upsert in upserts if upsert.vectors is not None]
+    categories = [upsert.categories for upsert in upserts if upsert.categories is not None]
     written = writer.upsert(
         documents,
         np.concatenate([upsert.codes for upsert in upserts]),
         np.concatenate(vectors) if vectors else None,
         known=np.concatenate([upsert.known for upsert in upserts]),
+        categories=np.concatenate(categories) if categories else None,
     )
     return [
         WriteAck(
