@@ -8,7 +8,7 @@ processes or test data: the training loop and the :class:`~texthash.models.hashe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -92,6 +92,26 @@ class Card:
     def only_reranks(self) -> bool:
         """True if the method scores candidates, and has no code of a document to search by."""
         return self.serving_mode == "rerank_only"
+
+    def supervised(self, name: str, short: str, *deviations: str, paper: Printed | None = None) -> Card:
+        """Return the card of the same method whose code also predicts labels.
+
+        Args:
+            name: Registry name.
+            short: Name in the literature, for instance ``"VDSH-S"``.
+            deviations: Differences from its source besides those of this method.
+            paper: Published hyper-parameters; None if none are known.
+        """
+        return replace(
+            self,
+            name=name,
+            title=f"{self.title} (supervised, {short})",
+            tags=(*self.tags, "SFC"),
+            inputs_needed=frozenset({"labels"}),
+            supervision="labels",
+            deviations=(*self.deviations, *deviations),
+            paper=paper,
+        )
 
 
 @dataclass

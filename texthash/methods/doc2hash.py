@@ -12,7 +12,6 @@ Doc2hash-S adds  w_y L_y(z),  L_y the (binary) cross entropy of y^ = z W + b.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from pydantic import Field
 from torch import Tensor
@@ -116,19 +115,12 @@ class Doc2Hash(VariationalMethod):
 class SupervisedDoc2Hash(Supervised, Doc2Hash):
     """Doc2hash whose code also predicts the labels of its document."""
 
-    card = replace(
-        Doc2Hash.card,
-        name="doc2hash_s",
-        title=f"{Doc2Hash.card.title} (supervised, Doc2hash-S)",
-        tags=(*Doc2Hash.card.tags, "SFC"),
-        inputs_needed=frozenset({"labels"}),
-        supervision="labels",
-        deviations=(
-            *Doc2Hash.card.deviations,
-            "labels of multi-label corpora are learned by cross entropy, not by the squared error of sigmoids",
-            "w_y reaches its end after a tenth of training, not by 3/1000 a batch",
-            "temperature, dropout and learning rate as without labels, where the code has 0.2 at the start, 0 and 1e-4",
-        ),
+    card = Doc2Hash.card.supervised(
+        "doc2hash_s",
+        "Doc2hash-S",
+        "labels of multi-label corpora are learned by cross entropy, not by the squared error of sigmoids",
+        "w_y reaches its end after a tenth of training, not by 3/1000 a batch",
+        "temperature, dropout and learning rate as without labels, where the code has 0.2 at the start, 0 and 1e-4",
         paper=Printed(
             PAPER.source,
             {**PAPER.values, "temperature": 0.2, "dropout": 0.0, "learning_rate": 1e-4, "label_weight": 150.0},

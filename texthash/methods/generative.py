@@ -84,6 +84,12 @@ class GenerativeMethod(HashMethod):
         return progress.workers.gather(batch.labels)
 
 
+# Of the labels that the survey's toolbox adds to methods whose papers have none.
+LABELS_OF_TOOLBOX = (
+    "of the survey's toolbox, not of the paper; w_y reaches its end after a tenth of training, not after 150,000 steps"
+)
+
+
 class Supervised(GenerativeMethod):
     """Mixin that adds the prediction of labels: ``class SupervisedNASH(Supervised, NASH)``.
 

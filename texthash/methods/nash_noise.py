@@ -67,14 +67,11 @@ class DataDependentNASH(NASH):
 class SupervisedNASH(Supervised, DataDependentNASH):
     """NASH with data-dependent noise whose code also predicts labels."""
 
-    card = replace(
-        DataDependentNASH.card,
-        name="nash_dn_s",
-        title=f"{NASH.card.title} (supervised, NASH-DN-S)",
-        tags=(*NASH.card.tags, "SFC"),
-        inputs_needed=frozenset({"labels"}),
-        supervision="labels",
-        deviations=(*DataDependentNASH.card.deviations, "the paper's weight of the labels is not known: w_y is 50"),
+    card = replace(DataDependentNASH.card, title=NASH.card.title).supervised(
+        "nash_dn_s",
+        "NASH-DN-S",
+        "the paper's weight of the labels is not known: w_y is 50",
+        paper=NASH.card.paper,
     )
     search_space = {**DataDependentNASH.search_space, "label_weight": LogUniform(1.0, 300.0)}
 

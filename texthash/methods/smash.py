@@ -23,7 +23,7 @@ from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.methods.base import Printed, Progress
-from texthash.methods.generative import Supervised
+from texthash.methods.generative import LABELS_OF_TOOLBOX, Supervised
 from texthash.methods.mash import MASH, PAPER
 from texthash.nn.robustness import folded_normal_keep, mask_words
 from texthash.nn.spaces import LogUniform, Uniform
@@ -74,18 +74,5 @@ class SMASH(MASH):
 class SupervisedSMASH(Supervised, SMASH):
     """SMASH whose code also predicts labels."""
 
-    card = replace(
-        SMASH.card,
-        name="smash_s",
-        title=f"{SMASH.card.title} (supervised, SMASH-S)",
-        tags=(*SMASH.card.tags, "SFC"),
-        inputs_needed=frozenset({"labels"}),
-        supervision="labels",
-        deviations=(
-            *SMASH.card.deviations,
-            "of the survey's toolbox, not of the paper; w_y reaches its end after a tenth of training, not after "
-            "150,000 steps",
-        ),
-        paper=None,
-    )
+    card = SMASH.card.supervised("smash_s", "SMASH-S", LABELS_OF_TOOLBOX)
     search_space = {**SMASH.search_space, "label_weight": LogUniform(10.0, 300.0)}

@@ -25,19 +25,12 @@ from texthash.nn.spaces import LogUniform
 class SupervisedVDSH(Supervised, VDSH):
     """Supervised variational deep semantic hashing."""
 
-    card = replace(
-        VDSH.card,
-        name="vdsh_s",
-        title="Variational Deep Semantic Hashing for Text Documents (supervised, VDSH-S)",
-        tags=("Rec", "Prior(G)", "SFC"),
-        inputs_needed=frozenset({"labels"}),
-        supervision="labels",
-        deviations=(
-            *VDSH.card.deviations,
-            "single-label corpora have a softmax over the labels, not one sigmoid a label",
-            "w_y reaches its end after a tenth of training, not after 1,500 documents",
-            "12 epochs as without labels, not 15",
-        ),
+    card = VDSH.card.supervised(
+        "vdsh_s",
+        "VDSH-S",
+        "single-label corpora have a softmax over the labels, not one sigmoid a label",
+        "w_y reaches its end after a tenth of training, not after 1,500 documents",
+        "12 epochs as without labels, not 15",
         paper=Printed(PAPER.source, {**PAPER.values, "hidden": 1000, "epochs": 15, "label_weight": 150.0}),
     )
     search_space = {**VDSH.search_space, "label_weight": LogUniform(10.0, 300.0)}

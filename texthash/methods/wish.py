@@ -11,14 +11,12 @@ NASH is the case d = m, T = I, alpha = 0.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.methods.base import Card, Printed, Progress
-from texthash.methods.generative import Supervised
+from texthash.methods.generative import LABELS_OF_TOOLBOX, Supervised
 from texthash.methods.nash import NASH
 from texthash.nn.decoders import TopicDecoder
 from texthash.nn.few_bit import orthogonality
@@ -91,18 +89,5 @@ class WISH(NASH):
 class SupervisedWISH(Supervised, WISH):
     """WISH whose code also predicts labels."""
 
-    card = replace(
-        WISH.card,
-        name="wish_s",
-        title=f"{WISH.card.title} (supervised, WISH-S)",
-        tags=(*WISH.card.tags, "SFC"),
-        inputs_needed=frozenset({"labels"}),
-        supervision="labels",
-        deviations=(
-            *WISH.card.deviations,
-            "of the survey's toolbox, not of the paper; w_y reaches its end after a tenth of training, not after "
-            "150,000 steps",
-        ),
-        paper=None,
-    )
+    card = WISH.card.supervised("wish_s", "WISH-S", LABELS_OF_TOOLBOX)
     search_space = {**WISH.search_space, "label_weight": LogUniform(10.0, 300.0)}
