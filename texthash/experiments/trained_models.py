@@ -14,7 +14,7 @@ from texthash.errors import TexthashError, UsageError
 from texthash.io.atomic import is_local, write_text
 from texthash.io.copies import bring, by_age
 from texthash.io.listing import matching
-from texthash.io.records import read_typed
+from texthash.io.records import read_all, read_typed
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking import Run
@@ -101,13 +101,9 @@ class TrainedModel:
         return cls(**{**vars(record), "directory": directory, "config": _completed(config, directory / "hasher")})
 
 
-def readable_models(directories: Iterable[Path]) -> Iterator[TrainedModel]:
-    """Yield the trained models of some directories; those with a broken record are logged."""
-    for directory in directories:
-        try:
-            yield TrainedModel.read(directory)
-        except TexthashError as error:
-            log_line(f"warning: {error.problem}")
+def readable_models(directories: Iterable[Path]) -> list[TrainedModel]:
+    """Return the trained models of some directories; those with a broken record are logged instead."""
+    return read_all(directories, TrainedModel.read, broken="log")
 
 
 def _completed(config: Config, saved: Path) -> Config:

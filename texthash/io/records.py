@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, StringConstraints, TypeAdapter, ValidationError
 
 from texthash.errors import TexthashError
 from texthash.io.conditional import read_object
+from texthash.progress import log_line
 
 DIGEST = "digest"
 _LONGEST = 100  # characters of a value in an error
@@ -40,6 +41,32 @@ RowChecksum = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 def sealed(record: dict[str, Any]) -> dict[str, Any]:
     """Return the record with a digest of its members."""
     return {**record, DIGEST: _digest(record)}
+
+
+def read_all(paths: Iterable[Path], read: Callable[[Path], T], *, broken: Literal["raise", "log"]) -> list[T]:
+    """Return the records of several files, without those that another process has deleted meanwhile.
+
+    Args:
+        paths: Files of the records.
+        read: Function that reads one.
+        broken: Raise the error of the first broken record, or log the errors and leave these records out.
+
+    Raises:
+        TexthashError: A record is broken, and ``broken`` is ``"raise"``.
+    """
+    found: list[T] = []
+    for path in paths:
+        try:
+            found.append(read(path))
+        except FileNotFoundError:
+            continue
+        except TexthashError as error:
+            if not path.exists():
+                continue
+            if broken == "raise":
+                raise
+            log_line(f"warning: {error.problem}")
+    return found
 
 
 def read_record(path: Path, remedy: str, error: type[TexthashError] = TexthashError) -> dict[str, Any]:

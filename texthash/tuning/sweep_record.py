@@ -13,12 +13,12 @@ from typing import Any
 
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.errors import TexthashError, UsageError
+from texthash.errors import UsageError
 from texthash.io.atomic import InUseError
 from texthash.io.claims import claim
 from texthash.io.listing import matching
 from texthash.io.places import ABSENT, Version, swap, version_of
-from texthash.io.records import read_typed
+from texthash.io.records import read_all, read_typed
 from texthash.methods.registry import decisive
 from texthash.paths import StateDir
 from texthash.progress import log_line
@@ -147,13 +147,9 @@ class _SweepRecord:
     finished: bool = False
 
 
-def _known(root: Path, stem: str) -> Iterator[Sweep]:
-    """Yield the sweeps whose names begin with ``stem``; those with a broken record are logged instead."""
-    for path in matching(root, f"{stem}-*/{_RECORD}"):
-        try:
-            yield Sweep.read(path.parent)
-        except TexthashError as error:
-            log_line(f"warning: {error.problem}")
+def _known(root: Path, stem: str) -> list[Sweep]:
+    """Return the sweeps whose names begin with ``stem``; those with a broken record are logged instead."""
+    return read_all(matching(root, f"{stem}-*/{_RECORD}"), lambda path: Sweep.read(path.parent), broken="log")
 
 
 def open_sweep(config: Config, corpus: PreparedCorpus, home: StateDir) -> Sweep:
@@ -165,7 +161,7 @@ def open_sweep(config: Config, corpus: PreparedCorpus, home: StateDir) -> Sweep:
     root = home.shared(home.runs / "sweeps")
     identity = _identity(config, corpus)
     stem = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-{config.method.bits}b"
-    known = list(_known(root, stem))
+    known = _known(root, stem)
     unfinished = sorted((s for s in known if not s.finished and s.identity == identity), key=lambda s: s.created)
     if unfinished and config.tuning.resume:
         log_line(f"tune: {unfinished[-1].directory.name} is unfinished and goes on; tuning.resume=false starts another")

@@ -31,9 +31,8 @@ from texthash.index.fusion import WEIGHT
 from texthash.index.storage.shard_format import Content, Vectors, described, read_manifest
 from texthash.io.atomic import is_local
 from texthash.io.listing import matching
-from texthash.io.records import FileName, Location, RowChecksum, Sha256, read_record, sealed, typed
+from texthash.io.records import FileName, Location, RowChecksum, Sha256, read_all, read_record, sealed, typed
 from texthash.paths import STORE_VARIABLE
-from texthash.progress import log_line
 
 if TYPE_CHECKING:
     from texthash.index.shard import Shard
@@ -282,30 +281,18 @@ def list_releases(home: StateDir) -> list[Release]:
     Raises:
         TexthashError: A record is broken.
     """
-    found, broken = _read_records(home)
-    if broken:
-        raise broken[0]
-    return found
+    return _releases(home, broken="raise")
 
 
 def readable_releases(home: StateDir) -> list[Release]:
     """Return the releases with a readable record, oldest first. Broken records are logged."""
-    found, broken = _read_records(home)
-    for error in broken:
-        log_line(f"warning: {error.problem}")
-    return found
+    return _releases(home, broken="log")
 
 
-def _read_records(home: StateDir) -> tuple[list[Release], list[TexthashError]]:
-    found, broken = [], []
-    for path in matching(releases_path(home), "r*.json"):
-        if RELEASE_NAME.fullmatch(path.stem):
-            try:
-                found.append(read_release(home, path.stem))
-            except TexthashError as error:
-                if path.exists():  # else it was dropped a moment ago
-                    broken.append(error)
-    return sorted(found, key=lambda release: release.version), broken
+def _releases(home: StateDir, broken: Literal["raise", "log"]) -> list[Release]:
+    paths = [path for path in matching(releases_path(home), "r*.json") if RELEASE_NAME.fullmatch(path.stem)]
+    found = read_all(paths, lambda path: read_release(home, path.stem), broken=broken)
+    return sorted(found, key=lambda release: release.version)
 
 
 def current_name(home: StateDir) -> str | None:

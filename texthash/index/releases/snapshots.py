@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from texthash.api.requests import SNAPSHOT_NAME
 from texthash.errors import TexthashError, UsageError, nearest_name
@@ -21,8 +21,7 @@ from texthash.io.atomic import is_local
 from texthash.io.fsync import write_once
 from texthash.io.listing import matching
 from texthash.io.places import create
-from texthash.io.records import read_typed, sealed
-from texthash.progress import log_line
+from texthash.io.records import read_all, read_typed, sealed
 
 if TYPE_CHECKING:
     from texthash.paths import StateDir
@@ -72,30 +71,17 @@ def list_snapshots(home: StateDir) -> list[Snapshot]:
     Raises:
         TexthashError: A record is broken.
     """
-    found, broken = _read_records(home)
-    if broken:
-        raise broken[0]
-    return found
+    return _snapshots(home, broken="raise")
 
 
 def readable_snapshots(home: StateDir) -> list[Snapshot]:
     """Return the snapshots with a readable record, oldest first. Broken records are logged."""
-    found, broken = _read_records(home)
-    for error in broken:
-        log_line(f"warning: {error.problem}")
-    return found
+    return _snapshots(home, broken="log")
 
 
-def _read_records(home: StateDir) -> tuple[list[Snapshot], list[TexthashError]]:
-    found, broken = [], []
-    for path in matching(_path(home, "x").parent, "*.json"):
-        try:
-            found.append(_read(path))
-        except FileNotFoundError:  # Another process has just deleted it.
-            continue
-        except TexthashError as error:
-            broken.append(error)
-    return sorted(found, key=lambda snapshot: (snapshot.created, snapshot.name)), broken
+def _snapshots(home: StateDir, broken: Literal["raise", "log"]) -> list[Snapshot]:
+    found = read_all(matching(_path(home, "x").parent, "*.json"), _read, broken=broken)
+    return sorted(found, key=lambda snapshot: (snapshot.created, snapshot.name))
 
 
 def _read(path: Path) -> Snapshot:
