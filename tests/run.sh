@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # The one test command: set-up, quality gates, pytest. Arguments go to pytest: bash tests/run.sh -m slow tests/training
-# TEXTHASH_TEST_CLUSTERS is the number of clusters beside each other, each of about 2 GB: 3 by default, or 2 where less
-# than 12 GB are free. TEXTHASH_TEST_COVERAGE=1 measures the lines that ran before Python 3.12 too, where that takes a
-# quarter of the time. TMPDIR names the folder of the tests' files.
+# TEXTHASH_TEST_CLUSTERS is the number of clusters beside each other, each of about 2 GB: 2 by default.
+# TEXTHASH_TEST_COVERAGE=1 measures the lines that ran before Python 3.12 too, where that takes a quarter of the time. TMPDIR names the folder of the tests' files.
 source "$(dirname "${BASH_SOURCE[0]}")/../deploy/common.sh"
 cd "$ROOT"
 
@@ -39,7 +38,7 @@ in_memory() {
 files=${TMPDIR:-$(in_memory && echo /dev/shm || echo /tmp)}
 files=$(mktemp -d "$files/th.XXXXXX") # short, for the paths of sockets
 export TMPDIR=$files
-clusters_at_once=${TEXTHASH_TEST_CLUSTERS:-$((memory_mb < 12000 ? 2 : 3))}
+clusters_at_once=${TEXTHASH_TEST_CLUSTERS:-2}
 unset TEXTHASH_HOME TEXTHASH_DATA RAY_ADDRESS
 export TEXTHASH_MARK=$mark RAY_TMPDIR=$scratch RAY_USAGE_STATS_ENABLED=0
 export COVERAGE_FILE=$scratch/coverage
