@@ -33,6 +33,7 @@ from texthash.service.replicas.shard import ShardServer
 
 __all__ = ["node", "server", "store"]  # fixtures
 QUERY = {"queries": [{"text": "sort the values of an array"}], "mode": "semantic"}
+HYBRID = {**QUERY, "mode": "hybrid"}
 FAULTS = {"busy": (503, "SlowDown"), "expired": (400, "ExpiredToken"), "cut": CUT}
 
 
@@ -47,8 +48,8 @@ class Service:
         writer = IndexWriteService(home, coordinator, LocalWriter(root, "http://test"))
         self.asked = Asked(make_app(coordinator, index_writes=writer, release_watcher=self.watcher))
 
-    async def search(self) -> httpx.Response:
-        return await self.asked.send("POST", "/v1/search", json=QUERY)
+    async def search(self, query: dict[str, Any] = QUERY) -> httpx.Response:
+        return await self.asked.send("POST", "/v1/search", json=query)
 
     async def put(self, *ids: str) -> httpx.Response:
         documents = [{"id": id_, "text": "sort the values of an array"} for id_ in ids]
@@ -94,6 +95,8 @@ def test_nothing_acknowledged_is_lost_while_a_bucket_fails_and_all_heals(
         async with service.watcher.running():
             found = (await service.search()).json()
             assert (await service.put("before")).status_code == 200
+            searched = {query["mode"]: (await service.search(query)).json()["results"] for query in (QUERY, HYBRID)}
+            assert searched["semantic"][0]["hits"][0]["id"] == "before"
             store.fault = lambda _: FAULTS[fault]
             began = time.monotonic()
 
@@ -105,9 +108,12 @@ def test_nothing_acknowledged_is_lost_while_a_bucket_fails_and_all_heals(
             health = await service.health()
             assert (health["code"], health["shards"]) == (200, {"ready": SHARDS, "total": SHARDS})
             assert health["writes_refused"] == health["reason"]
+            for query in (QUERY, HYBRID):
+                reply = await service.search(query)
+                assert reply.status_code == 200, "documents, and those that were just written, are on this node"
+                assert reply.json()["results"] == searched[query["mode"]]
             for reply in await asyncio.gather(
                 service.put("during"),
-                service.search(),
                 service.asked.send("GET", "/v1/documents/before"),
                 service.asked.send("GET", "/v1/snapshots"),
                 service.asked.send("POST", "/v1/snapshots", json={"name": "s"}),

@@ -19,13 +19,21 @@ from texthash.config.index import IndexConfig
 from texthash.config.method import MethodConfig, Preset
 from texthash.config.root import Config, load_config, parse_config
 from texthash.config.section import Bits, Section, Seed, Seeds, Widths, environment_variables, parse_section
-from texthash.config.service import AutoscalingConfig, LimitsConfig, RerankConfig, ServiceConfig, limit_variable
+from texthash.config.service import (
+    DOCUMENT_COPIES_BYTES,
+    AutoscalingConfig,
+    LimitsConfig,
+    RerankConfig,
+    ServiceConfig,
+    limit_variable,
+)
 from texthash.config.shipped import find_config
 from texthash.config.tracking import TrackingConfig
 from texthash.config.training import IRRELEVANT_TO_WEIGHTS, TrainingConfig
 from texthash.config.tuning import Range, TuningConfig
 
 __all__ = [
+    "DOCUMENT_COPIES_BYTES",
     "IRRELEVANT_TO_WEIGHTS",
     "AutoscalingConfig",
     "Bits",

@@ -14,6 +14,7 @@ from pydantic import (
 from texthash.config.section import VARIABLES, Section
 
 _HOST_NAME = r"^(\*|\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)$"
+DOCUMENT_COPIES_BYTES = 20_000_000_000
 _GRPC_PORT, _TRACING = "TEXTHASH_GRPC_PORT", "TEXTHASH_TRACING"
 
 
@@ -117,6 +118,12 @@ class ServiceConfig(Section):
     )
     local_memory_bytes: int = Field(
         4_000_000_000, ge=1, description="memory of an ingress for the model and shards of a release and its successor"
+    )
+    document_copies_bytes: int = Field(
+        DOCUMENT_COPIES_BYTES,
+        ge=0,
+        description="disk of a node for copies of the documents of an index in an object store, from which searches "
+        "read them; a shard whose documents do not fit reads them from the store. 0: no copies",
     )
     batch_wait_ms: float = Field(
         0.0, ge=0, description="without effect: a pass takes the requests that waited while the one before it ran"

@@ -33,11 +33,13 @@ from texthash.index.storage.arrow_schema import (
     vectors_of,
 )
 from texthash.index.storage.checksum import Checksum
-from texthash.index.storage.document_map import DocumentMap
+from texthash.index.storage.document_copies import map_of
 from texthash.index.storage.file_digests import check_manifest, check_opened, recorded
 from texthash.index.storage.lance_errors import REMEDY, reading
 from texthash.index.storage.row_addresses import StoredRows, difference
 from texthash.index.storage.shard_format import DOCUMENT_FIELDS, ShardManifest, open_documents, read_manifest
+from texthash.io.atomic import is_local
+from texthash.io.local_copies import LocalCopies
 from texthash.paths import as_path
 
 if TYPE_CHECKING:
@@ -76,8 +78,11 @@ class Shard:
         index: DeferredIndex | MultiIndex,
         checksum: Checksum,
         keywords: StoredKeywords | None = None,
+        *,
+        copies: LocalCopies | None = None,
     ) -> None:
         self.uri = uri
+        self._copies = copies
         self.manifest = manifest
         self._checksum = checksum
         self.version: int = rows.dataset.version
@@ -95,6 +100,7 @@ class Shard:
         bits: int | None = None,
         model: str | None = None,
         checksum: str | None = None,
+        copies: LocalCopies | None = None,
     ) -> Shard:
         """Read the codes and numbers of a shard into memory.
 
@@ -108,6 +114,8 @@ class Shard:
             model: Expected digest of the model that made the codes, if known.
             checksum: Expected checksum of numbers and codes, if known, see
                 :class:`texthash.index.storage.checksum.Checksum`.
+            copies: Copies of the documents of shards in an object store, which searches then read from the disk of
+                this node; None reads them from the store. One that does not fit is logged, and not made.
 
         Raises:
             TexthashError: The shard or that version is missing, damaged or of a later format.
@@ -129,10 +137,10 @@ class Shard:
         with reading(str(path)):
             dataset = open_documents(path, version, manifest.bits)
             check_opened(path, dataset, digests)
-            rows, table = StoredRows.read(dataset, DocumentMap.of(path, dataset))
+            rows, table = StoredRows.read(dataset, map_of(path, dataset, copies))
         found = _counted(Checksum(), table, manifest.bits)
         _compare(f"version {dataset.version} of {path}", found, checksum)
-        return cls(str(path), manifest, rows, _index_of(table, manifest.bits), found)
+        return cls(str(path), manifest, rows, _index_of(table, manifest.bits), found, copies=copies)
 
     def advanced(self, version: int, checksum: str | None = None) -> Shard:
         """Return the shard in another version. If few rows differ, only these are read, and the tables are shared.
@@ -153,14 +161,14 @@ class Shard:
             dataset = self._rows.dataset.checkout_version(version)
             check_opened(path, dataset, digests)
             change = difference(self._rows.dataset, dataset, most) if self._rows.changes < most else None
-            mapped = DocumentMap.of(path, dataset)
+            mapped = map_of(path, dataset, self._copies)
             if change is None:
                 rows, table = StoredRows.read(dataset, mapped)
         bits, what = self.manifest.bits, f"version {version} of {self.uri}"
         if change is None:
             found = _counted(Checksum(), table, bits)
             _compare(what, found, checksum)
-            return Shard(self.uri, self.manifest, rows, _index_of(table, bits), found)
+            return Shard(self.uri, self.manifest, rows, _index_of(table, bits), found, copies=self._copies)
         found = _counted(self._checksum_without(change.removed), change.added, bits)
         _compare(what, found, checksum)
         index = self._index.without(change.removed)
@@ -168,7 +176,8 @@ class Shard:
         if len(added):
             index = index.added(codes_of(added["code"], bits), added["number"].to_numpy())
         rows = self._rows.advanced(dataset, change, mapped)
-        return Shard(self.uri, self.manifest, rows, index, found, self.keywords.advanced(rows, change))
+        keywords = self.keywords.advanced(rows, change)
+        return Shard(self.uri, self.manifest, rows, index, found, keywords, copies=self._copies)
 
     def _checksum_without(self, removed: NDArray[np.int64]) -> Checksum:
         """Return the checksum of the remaining rows. Codes are taken from memory, or read if no word is known."""
@@ -186,6 +195,11 @@ class Shard:
     def numbers(self) -> NDArray[np.int64]:
         """Document numbers, int64 [documents], ascending."""
         return self._rows.all_numbers()
+
+    @property
+    def documents_are_local(self) -> bool:
+        """True if the documents of hits are read from this node, so that searches need no object store."""
+        return self._rows.map is not None or is_local(as_path(self.uri))
 
     @property
     def size_bytes(self) -> int:

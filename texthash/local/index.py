@@ -109,6 +109,8 @@ class Index(Browsing):
     def open(cls, name: str | Path = "current") -> Index:
         """Open a directory that :meth:`save` wrote, or a release of the state directory (``TEXTHASH_HOME``).
 
+        Of a release in an object store the documents are copied to the cache of this node (``TEXTHASH_CACHE``).
+
         Args:
             name: Path of a directory, name of a release such as ``r000012``, or ``current``.
 
@@ -125,11 +127,12 @@ class Index(Browsing):
                 f"{name} is not a saved index.", "name a directory that Index.save wrote, or a release."
             )
         from texthash.index.releases.release import read_release
+        from texthash.index.storage.document_copies import document_copies
         from texthash.paths import resolve_home
 
         home = resolve_home()
         release = read_release(home, str(name))
-        shards = release.open_shards(home)
+        shards = release.open_shards(home, document_copies())
         return cls._of(release.open_encoder(home), shards, release.attributes, release)
 
     @classmethod

@@ -166,14 +166,23 @@ class ShardMetrics:
         self._bytes = Gauge(
             "texthash_index_bytes", "Memory of codes, document numbers and search tables of each shard.", ("shard",)
         ).set_default_tags(tags)
+        self._local = Gauge(
+            "texthash_documents_local", "1 if the documents of hits are read from the node, 0 from a store.", ("shard",)
+        ).set_default_tags(tags)
 
     def searched(self, seconds: float) -> None:
         """Count one pass."""
         self._duration.observe(seconds)
 
-    def holds(self, size: int) -> None:
-        """Set the bytes of the release that was opened last; call it every few seconds."""
+    def holds(self, size: int, local: bool) -> None:
+        """Describe the release that was opened last; call it every few seconds.
+
+        Args:
+            size: Bytes in memory.
+            local: Whether its documents are on this node.
+        """
         self._bytes.set(size)
+        self._local.set(int(local))
 
 
 class StorageMetrics:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from texthash.config import ServiceConfig
+from texthash.config import DOCUMENT_COPIES_BYTES, ServiceConfig
 from texthash.errors import TexthashError, UsageError
 from texthash.index.releases.release import Release, read_release
 from texthash.index.shard import Shard
@@ -97,16 +97,25 @@ class LocalShard(ShardServer):
         number: Number of the shard.
         budget: Memory that models and shards of all opened releases may take, in bytes.
         retry_s: Seconds between two attempts to open a release.
+        copies_bytes: Disk of this node for copies of documents in an object store.
     """
 
     tolerated = (Problem,)
 
-    def __init__(self, home: str, release: str, number: int, budget: int, retry_s: float = RETRY_S) -> None:
+    def __init__(
+        self,
+        home: str,
+        release: str,
+        number: int,
+        budget: int,
+        retry_s: float = RETRY_S,
+        copies_bytes: int = DOCUMENT_COPIES_BYTES,
+    ) -> None:
         self._failures: dict[str, tuple[float, Problem]] = {}
         self._retry_s = retry_s
         self._first = release
         self._budget = budget
-        super().__init__(home, release, number)
+        super().__init__(home, release, number, copies_bytes=copies_bytes)
 
     async def self_test(self) -> None:
         """As of any shard; one that could not be opened is tried again."""

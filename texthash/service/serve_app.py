@@ -108,7 +108,7 @@ def build(args: dict[str, Any]) -> serve.Application:
     remote_shards = range(0 if placement.shards else len(release.shards))
     shards = [
         serve.deployment(name=f"shard-{number}", **common, **_scale(service, service.shard_replicas))(_Shard).bind(
-            *opened, number, len(release.shards)
+            *opened, number, len(release.shards), service.document_copies_bytes
         )
         for number in remote_shards
     ]
@@ -165,10 +165,10 @@ class _Encoder(tracing.Traced, EncoderServer):
 class _Shard(tracing.Traced, ShardServer):
     """Deployment of one shard."""
 
-    def __init__(self, home: str, release: str, number: int, shards: int) -> None:
+    def __init__(self, home: str, release: str, number: int, shards: int, copies_bytes: int) -> None:
         import_arrow()
         tracing.start()
-        super().__init__(home, release, number, shards)
+        super().__init__(home, release, number, shards, copies_bytes)
 
     async def check_health(self) -> None:
         """Fail if the shard does not search; called by Serve."""
@@ -220,7 +220,10 @@ class _Ingress:
         self._shards: list[LocalShard] | list[RemoteShard] = (
             [RemoteShard(handle, number) for number, handle in enumerate(shards)]
             if shards
-            else [LocalShard(home, served.name, n, config.local_memory_bytes) for n in range(len(served.shards))]
+            else [
+                LocalShard(home, served.name, n, config.local_memory_bytes, copies_bytes=config.document_copies_bytes)
+                for n in range(len(served.shards))
+            ]
         )
         self._config = config
         inline = REMOTE_INLINE_HITS if shards else 0

@@ -36,6 +36,7 @@ from texthash.paths import STORE_VARIABLE
 
 if TYPE_CHECKING:
     from texthash.index.shard import Shard
+    from texthash.io.local_copies import LocalCopies
     from texthash.models.hasher import Hasher
     from texthash.models.query_encoder import QueryEncoder
     from texthash.paths import StateDir
@@ -214,13 +215,16 @@ class Release:
                 "restore the shard, or publish a release whose model made the index.",
             )
 
-    def open_shard(self, home: StateDir, number: int, opened: Shard | None = None) -> Shard:
+    def open_shard(
+        self, home: StateDir, number: int, opened: Shard | None = None, copies: LocalCopies | None = None
+    ) -> Shard:
         """Open one shard in the version of this release. Raises the same errors as :meth:`check`.
 
         Args:
             home: State directory.
             number: Position of the shard.
             opened: Opened shard; if it is another version of the same shard, only the differences are read.
+            copies: Local copies of documents in an object store, as for :meth:`texthash.index.shard.Shard.open`.
         """
         from texthash.index.shard import Shard  # This imports the kernels, which a reader of records does not need.
 
@@ -230,7 +234,7 @@ class Release:
         if opened is not None and opened.uri == str(path):
             shard = opened.advanced(state.version, state.checksum)
         else:
-            shard = Shard.open(path, state.version, checksum=state.checksum)
+            shard = Shard.open(path, state.version, checksum=state.checksum, copies=copies)
         if len(shard) != state.documents:
             raise TexthashError(
                 f"{path} holds {len(shard)} documents in version {state.version}, but release {self.name} has "
@@ -239,9 +243,9 @@ class Release:
             )
         return shard
 
-    def open_shards(self, home: StateDir) -> list[Shard]:
-        """Open all shards in the versions of this release. Raises the same errors as :meth:`check`."""
-        return [self.open_shard(home, number) for number in range(len(self.shards))]
+    def open_shards(self, home: StateDir, copies: LocalCopies | None = None) -> list[Shard]:
+        """Open all shards in the versions of this release; arguments and errors as of :meth:`open_shard`."""
+        return [self.open_shard(home, number, copies=copies) for number in range(len(self.shards))]
 
     def try_out(self, home: StateDir) -> None:
         """Open model and shards one after the other, then discard them.

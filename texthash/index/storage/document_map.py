@@ -5,8 +5,8 @@
 
 A map is written when a shard is built or compacted, named after the version that it was made from, and never changed. A
 row is read from it in microseconds, where Lance takes a millisecond. Rows that were written later are not in it and are
-read from Lance. Nothing depends on a map: a shard without one, such as one of an earlier version or in an object store,
-has the same answers.
+read from Lance. A map in an object store is copied to the disk of the node that searches. Nothing depends on a map: a
+shard without one, such as one of an earlier version, has the same answers.
 
 A row address, fragment and row in it, names the same row in every version that has the fragment. A restore may use the
 number of a fragment again, so a map also names the data files of its fragments, whose names are unique.
@@ -15,7 +15,7 @@ number of a fragment again, so a map also names the data files of its fragments,
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,12 +26,14 @@ from numpy.typing import NDArray
 
 from texthash.index.storage.arrow_schema import VECTOR, WORDS
 from texthash.index.storage.lance_errors import reading
-from texthash.io.atomic import is_local, whole
+from texthash.io.atomic import is_local, readable, whole
 from texthash.io.listing import matching
+from texthash.io.local_copies import HeldCopy
 
 if TYPE_CHECKING:
     import lance
 
+Copy = Callable[[Path], HeldCopy | None]
 FOLDER = "maps"
 _FRAGMENTS = b"fragments"
 _ADDRESS = "_rowaddr"
@@ -48,11 +50,19 @@ class DocumentMap:
         reader: Reader of the mapped file.
         fragments: Fragments of the file that the version has, uint64, ascending.
         complete: True if these are all fragments of the file.
+        held: Local copy that the file is, held as long as the map is used; None for a file of the shard itself.
     """
 
-    def __init__(self, reader: pa.RecordBatchFileReader, fragments: NDArray[np.uint64], complete: bool) -> None:
-        self._fragments = fragments
+    def __init__(
+        self,
+        reader: pa.RecordBatchFileReader,
+        fragments: NDArray[np.uint64],
+        complete: bool,
+        held: HeldCopy | None = None,
+    ) -> None:
+        self.fragments = fragments
         self._complete = complete
+        self._held = held
         batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
         self._batches = sorted(batches, key=lambda batch: batch.column(_ADDRESS)[0].as_py())
         self._addresses = [batch.column(_ADDRESS).to_numpy() for batch in self._batches]
@@ -60,13 +70,34 @@ class DocumentMap:
         self.columns = frozenset(reader.schema.names) - {_ADDRESS}
 
     @classmethod
-    def of(cls, shard: Path, dataset: lance.LanceDataset) -> DocumentMap | None:
-        """Open the newest map of a shard that has rows of a version; None without one."""
+    def of(cls, shard: Path, dataset: lance.LanceDataset, copy: Copy | None = None) -> DocumentMap | None:
+        """Open the newest map of a shard that has rows of a version; None without one.
+
+        Args:
+            shard: Directory of the shard.
+            dataset: Version of its documents.
+            copy: Function that returns the local copy of a map in an object store, given its path there, or None if
+                there is no room for it; None opens only maps of this file system.
+        """
+        if not is_local(shard) and copy is None:
+            return None
         newest = _newest(shard, dataset)
         if newest is None:
             return None
-        _, reader, own = newest
-        return cls(reader, own, len(own) == len(_fragments_of(reader)))
+        path, reader, own = newest
+        held = None
+        if copy is not None and not is_local(path):
+            held = copy(path)
+            if held is None:
+                return None
+            with reading(str(held.path)):
+                reader = _open(held.path)
+        return cls(reader, own, len(own) == len(_fragments_of(reader)), held)
+
+    @property
+    def is_copy(self) -> bool:
+        """True if the file is a local copy, so that the rows that it lacks are in an object store."""
+        return self._held is not None
 
     def holds(self, addresses: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Return which row addresses of the version are in the map, bool [N]."""
@@ -76,7 +107,7 @@ class DocumentMap:
             at = np.minimum(np.searchsorted(own, addresses[rows]), len(own) - 1)
             found[rows] = own[at] == addresses[rows]
         if not self._complete:
-            found &= np.isin(addresses >> _OFFSET_BITS, self._fragments)
+            found &= np.isin(addresses >> _OFFSET_BITS, self.fragments)
         return found
 
     def rows(self, addresses: NDArray[np.uint64], columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -107,8 +138,8 @@ class DocumentMap:
 
 
 def write_map(shard: Path, dataset: lance.LanceDataset) -> None:
-    """Write the map of a version of a shard; an object store gets none, as its files cannot be mapped."""
-    if not is_local(shard) or not dataset.count_rows():
+    """Write the map of a version of a shard."""
+    if not dataset.count_rows():
         return
     names = [name for name in dataset.schema.names if name not in (WORDS, VECTOR)]
     fragments = {str(fragment.fragment_id): _files(fragment) for fragment in dataset.get_fragments()}
@@ -149,9 +180,8 @@ def drop_maps(shard: Path, versions: Collection[int]) -> None:
 
 def _maps(shard: Path, version: int) -> Iterator[Path]:
     """Yield the maps that were made from this version or an earlier one, newest first."""
-    if is_local(shard):
-        numbered = (path for path in matching(shard / FOLDER, "*.arrow") if path.stem.isdigit())
-        yield from sorted((path for path in numbered if _version(path) <= version), reverse=True)
+    numbered = (path for path in matching(shard / FOLDER, "*.arrow") if path.stem.isdigit())
+    yield from sorted((path for path in numbered if _version(path) <= version), key=_version, reverse=True)
 
 
 def _newest(
@@ -160,11 +190,16 @@ def _newest(
     """Return path and reader of the newest map with rows of a version, and the fragments that the version has."""
     for path in _maps(shard, dataset.version):
         with reading(str(path)):
-            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            reader = _open(path)
             own = _of_version(reader, dataset)
         if len(own):
             return path, reader, own
     return None
+
+
+def _open(path: Path) -> pa.RecordBatchFileReader:
+    """Open a mapped file, or an object, of which only the end is fetched."""
+    return pa.ipc.open_file(pa.memory_map(str(path)) if is_local(path) else readable(path))
 
 
 def _of_version(reader: pa.RecordBatchFileReader, dataset: lance.LanceDataset) -> NDArray[np.uint64]:

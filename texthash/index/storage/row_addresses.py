@@ -20,6 +20,7 @@ from texthash.index.filters.parts import Part
 from texthash.index.filters.selection import Selection
 from texthash.index.storage.arrow_schema import KNOWN, attribute_columns
 from texthash.index.storage.document_map import DocumentMap
+from texthash.index.storage.late_rows import LateRows
 from texthash.index.storage.stored_filters import BaseTable, KeptSelections, TailTable
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 Numbers = NDArray[np.int64]
 Addresses = NDArray[np.uint64]
+_OFFSET_BITS = np.uint64(32)
 _COLUMNS = ["number", "id", "code", "labels", KNOWN]
 _TAIL = pa.schema({"number": pa.int64(), "id": pa.string(), "labels": pa.list_(pa.string()), "_rowaddr": pa.uint64()})
 
@@ -97,6 +99,7 @@ class StoredRows:
         touched: Numbers removed, replaced or added since the base version, int64, ascending.
         tail: Rows added since the base version: ``number``, ``id``, ``labels``, ``_rowaddr`` and attributes, by number.
         map: Mapped rows of this version; None reads all rows from the dataset.
+        late: Rows that are not in the map of a shard in an object store, while they are few; None for other shards.
         kept: Selections of this version.
     """
 
@@ -108,6 +111,7 @@ class StoredRows:
     touched: Numbers
     tail: pa.Table
     map: DocumentMap | None = None
+    late: LateRows | None = None
     kept: KeptSelections = field(default_factory=KeptSelections)
 
     @classmethod
@@ -123,7 +127,8 @@ class StoredRows:
         addresses = table["_rowaddr"].to_numpy().astype(np.uint64)
         base, nothing = BaseTable(dataset, numbers[order]), np.empty(0, np.int64)
         ordered = base.numbers, addresses[order]
-        return cls(dataset, base, *ordered, len(numbers), nothing, _TAIL.empty_table(), mapped), table
+        late = _late(dataset, mapped, addresses)
+        return cls(dataset, base, *ordered, len(numbers), nothing, _TAIL.empty_table(), mapped, late), table
 
     def advanced(
         self, dataset: lance.LanceDataset, change: Difference, mapped: DocumentMap | None = None
@@ -134,13 +139,17 @@ class StoredRows:
         kept = self.tail.filter(pa.array(~np.isin(self.tail["number"].to_numpy(), touched)))
         columns = [*_TAIL.names, *attribute_columns(change.added.schema)]
         tail = pa.concat_tables([kept, change.added.select(columns)], promote_options="default").sort_by("number")
+        all_touched = np.union1d(self.touched, touched)
+        missing = np.flatnonzero(_missing(mapped, self.addresses))
+        late = self.addresses[missing[~np.isin(self.numbers[missing], all_touched)]]
         return replace(
             self,
             dataset=dataset,
             count=self.count - len(change.removed) + len(added),
-            touched=np.union1d(self.touched, touched),
+            touched=all_touched,
             tail=tail.combine_chunks(),
             map=mapped,
+            late=_late(dataset, mapped, np.concatenate([late, tail["_rowaddr"].to_numpy()]), self.late),
             kept=KeptSelections(),
         )
 
@@ -180,19 +189,26 @@ class StoredRows:
         return rows_at(self.dataset, distinct, columns).take(pa.array(inverse))
 
     def mapped(self, numbers: Numbers, columns: list[str]) -> list[dict[str, Any]] | None:
-        """Return columns of documents from the map, in their order; None if one of them is not in it."""
+        """Return columns of documents from the map, in their order; None if one of them is not in memory."""
         if self.map is None or not self.map.columns.issuperset(columns):
             return None
         addresses = self.find(numbers)
-        if addresses is None or not self.map.holds(addresses).all():
+        if addresses is None:
             return None
-        return self.map.rows(addresses, columns)
+        held = self.map.holds(addresses)
+        if held.all():
+            return self.map.rows(addresses, columns)
+        late = None if self.late is None else self.late.rows(addresses[~held], columns)
+        return None if late is None else _merged(held, self.map.rows(addresses[held], columns), late)
 
     def documents(self, numbers: Numbers, columns: list[str]) -> list[dict[str, Any]] | None:
         """Return columns of documents in their order; None if one of them does not exist.
 
-        They come from the map where it has them.
+        They come from memory where it has them.
         """
+        found = self.mapped(numbers, columns)
+        if found is not None:
+            return found
         if self.map is None or not self.map.columns.issuperset(columns):
             table = self.take(numbers, columns)
             return None if table is None else table.to_pylist()
@@ -200,15 +216,8 @@ class StoredRows:
         if addresses is None:
             return None
         held = self.map.holds(addresses)
-        found: list[dict[str, Any]] = [{}] * len(numbers)
-        late = self.take(numbers[~held], columns) if not held.all() else None
-        for rows, values in (
-            (np.flatnonzero(held), self.map.rows(addresses[held], columns)),
-            (np.flatnonzero(~held), [] if late is None else late.to_pylist()),
-        ):
-            for row, value in zip(rows.tolist(), values, strict=True):
-                found[row] = value
-        return found
+        late = self.take(numbers[~held], columns)
+        return _merged(held, self.map.rows(addresses[held], columns), [] if late is None else late.to_pylist())
 
     def select(self, where: Where) -> Selection:
         """Return the documents that fulfil a condition."""
@@ -252,6 +261,30 @@ def rows_at(dataset: lance.LanceDataset, addresses: Addresses, columns: list[str
     """
     named = ",".join(map(str, addresses.tolist()))
     return dataset.to_table(columns=columns, filter=f"_rowid IN ({named})" if named else "false")
+
+
+def _late(
+    dataset: lance.LanceDataset, mapped: DocumentMap | None, addresses: Addresses, before: LateRows | None = None
+) -> LateRows | None:
+    """Return the rows of those fragments that the map of a shard in an object store does not have."""
+    if mapped is None or not mapped.is_copy:
+        return None
+    missing = addresses[_missing(mapped, addresses)]
+    columns = [name for name in dataset.schema.names if name in mapped.columns]
+    return LateRows.read(missing, lambda some: rows_at(dataset, some, columns), before)
+
+
+def _missing(mapped: DocumentMap | None, addresses: Addresses) -> NDArray[np.bool_]:
+    """Return which addresses are in fragments that the map of a shard in an object store does not have."""
+    if mapped is None or not mapped.is_copy:
+        return np.zeros(len(addresses), np.bool_)
+    return ~np.isin(addresses >> _OFFSET_BITS, mapped.fragments)
+
+
+def _merged(held: NDArray[np.bool_], here: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows in their order: those of ``held``, and the others."""
+    rows, more = iter(here), iter(others)
+    return [next(rows) if own else next(more) for own in held.tolist()]
 
 
 def _addresses_of(wanted: Numbers, known: Numbers, addresses: Addresses) -> Addresses | None:

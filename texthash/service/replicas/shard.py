@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.config import DOCUMENT_COPIES_BYTES
 from texthash.index.filters.facets import FacetType
 from texthash.index.filters.language import Where
 from texthash.index.filters.order import After, Listed, Sort
@@ -20,6 +21,7 @@ from texthash.index.matches import Matches, count_in, list_in
 from texthash.index.releases.release import CURRENT, read_release, readable_releases
 from texthash.index.rescoring import scores_of
 from texthash.index.shard import Shard, StoredCode
+from texthash.index.storage.document_copies import document_copies
 from texthash.paths import StateDir, resolve_home
 from texthash.service import tracing
 from texthash.service.metrics import ShardMetrics
@@ -40,13 +42,22 @@ class ShardServer:
         release: Name of the release to open at once; ``"current"`` opens the newest one with this number of shards.
         number: Number of the shard.
         shards: Number of shards of the service; None takes that of the release.
+        copies_bytes: Disk of this node for copies of documents in an object store.
     """
 
     tolerated: tuple[type[Exception], ...] = ()
     """Errors of a shard that cannot be opened with which the server starts nevertheless."""
 
-    def __init__(self, home: str, release: str, number: int, shards: int | None = None) -> None:
+    def __init__(
+        self,
+        home: str,
+        release: str,
+        number: int,
+        shards: int | None = None,
+        copies_bytes: int = DOCUMENT_COPIES_BYTES,
+    ) -> None:
         self._home = resolve_home(home)
+        self._copies = document_copies(copies_bytes)
         self._number = number
         self._metrics = ShardMetrics(number)
         self._shards = ReleaseCache(
@@ -152,12 +163,12 @@ class ShardServer:
         shard = self._shards.newest
         if shard is None:
             return
-        self._metrics.holds(shard.size_bytes)
+        self._metrics.holds(shard.size_bytes, shard.documents_are_local)
         shard.search(np.zeros((1, shard.manifest.bits // 8), np.uint8), 1)
 
     def _open(self, release: str, newest: Shard | None) -> Shard:
         record = read_release(self._home, release)
-        shard = record.open_shard(self._home, self._number, newest)
+        shard = record.open_shard(self._home, self._number, newest, self._copies)
         shard.warmup()
         return_freed_memory()
         return shard
