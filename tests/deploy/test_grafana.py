@@ -40,7 +40,7 @@ def exported() -> dict[str, tuple[str, set[str]]]:
                 series[f"ray_{info['name']}_count"] = (info["name"], labels)
             else:
                 series[f"ray_{info['name']}"] = (info["name"], labels)
-    assert len({name for name, _ in series.values()}) == 20
+    assert len({name for name, _ in series.values()}) == 21
     return series
 
 
