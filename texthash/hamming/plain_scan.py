@@ -43,12 +43,12 @@ def nearest(
 
 
 def distances_where(held: NDArray[np.bool_], codes: NDArray[np.uint8], query: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the Hamming distances of a query to documents, some of which have no code.
+    """Return the Hamming distances of queries to documents, some of which have no code.
 
     Args:
         held: Which documents have a code, bool [N].
         codes: Codes of these in their order, uint8 [H, bits / 8].
-        query: Code of the query, uint8 [bits / 8].
+        query: Code of the query, uint8 [bits / 8], or of one for each document that has a code, uint8 [H, bits / 8].
 
     Returns:
         int64 [N], -1 for a document without a code.
@@ -68,5 +68,6 @@ def _distances(codes: NDArray[np.uint8], query: NDArray[np.uint8]) -> NDArray[np
     near = np.empty(len(codes), np.uint16)
     for first in range(0, len(codes), _BLOCK_ROWS):  # bounds the memory of the intermediate results
         block = slice(first, first + _BLOCK_ROWS)
-        np.bitwise_count(words[block] ^ wanted).sum(axis=1, dtype=np.uint16, out=near[block])
+        other = wanted if wanted.ndim == 1 else wanted[block]
+        np.bitwise_count(words[block] ^ other).sum(axis=1, dtype=np.uint16, out=near[block])
     return near

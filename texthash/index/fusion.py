@@ -13,7 +13,6 @@ document number.
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,18 +67,15 @@ def fuse(
     """
     if weight in (0, 1) and not len(keyword if weight == 0 else semantic):
         weight = 1.0 - weight
-    near = {number: at for at, number in enumerate(semantic.tolist())}
-    word = {number: at for at, number in enumerate(keyword.tolist())}
-    scores: dict[int, float] = {}
+    numbers, place = np.unique(np.concatenate([semantic, keyword]), return_inverse=True)
+    near, word = np.full(len(numbers), -1, np.int64), np.full(len(numbers), -1, np.int64)
+    near[place[: len(semantic)]] = np.arange(len(semantic))
+    word[place[len(semantic) :]] = np.arange(len(keyword))
+    scores = np.zeros(len(numbers))
     for share, places in ((weight, near), (1.0 - weight, word)):
         if share > 0:
-            for number, at in places.items():
-                scores[number] = scores.get(number, 0.0) + share / (constant + 1.0 + at)
-    # A list has some hundred numbers, for which dictionaries take less time than arrays.
-    ordered = heapq.nsmallest(offset + limit, scores, key=lambda number: (-scores[number], number))[offset:]
-    return Fused(
-        np.array(ordered, np.int64),
-        np.array([scores[number] for number in ordered], np.float64),
-        np.array([near.get(number, -1) for number in ordered], np.int64),
-        np.array([word.get(number, -1) for number in ordered], np.int64),
-    )
+            listed = places >= 0
+            scores[listed] += share / (constant + 1.0 + places[listed])
+    found = np.flatnonzero(scores)
+    best = found[np.argsort(-scores[found], kind="stable")[offset : offset + limit]]  # numbers are ascending
+    return Fused(numbers[best], scores[best], near[best], word[best])

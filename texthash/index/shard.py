@@ -304,8 +304,20 @@ class Shard:
 
         The distance is -1 for a document without a known word.
         """
-        held = self._index.holds(numbers)
-        return distances_where(held, self._index.codes(numbers[held]), np.frombuffer(code, np.uint8))
+        return self.distances_of_each([code], [numbers])[0]
+
+    def distances_of_each(
+        self, codes: Sequence[bytes], numbers: Sequence[NDArray[np.int64]]
+    ) -> list[NDArray[np.int64]]:
+        """Return the result of :meth:`distances` for several codes, each with the numbers of its own documents."""
+        sizes = [len(own) for own in numbers]
+        if not sum(sizes):
+            return [np.empty(0, np.int64) for _ in numbers]
+        every = np.concatenate(numbers)
+        held = self._index.holds(every)
+        queries = np.frombuffer(b"".join(codes), np.uint8).reshape(len(sizes), -1).repeat(sizes, axis=0)
+        found = distances_where(held, self._index.codes(every[held]), queries[held])
+        return np.split(found, np.cumsum(sizes)[:-1])
 
     def vectors(self, numbers: NDArray[np.int64]) -> NDArray[np.float16]:
         """Return vectors of documents of this shard from disk, float16 [N, width], in the order of ``numbers``.

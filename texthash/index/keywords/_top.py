@@ -3,6 +3,7 @@
 Once k documents are found, words whose largest contributions together do not reach the worst of their scores bring no
 document by themselves (MaxScore: Turtle & Flood, "Query Evaluation: Strategies and Optimizations", 1995). Only the
 postings of the other words are walked through; those of the former are looked up for the documents that can still win.
+The search begins with a score that k documents are known to reach, so that this holds from the first document on.
 """
 
 from __future__ import annotations
@@ -10,14 +11,28 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from texthash.io.kernel_cache import compiled
 
 _WINDOW = 4096  # documents whose scores are summed together: their sums stay in the cache of a core
-# Documents of a window up to which they are sorted; beyond, the whole window is walked through.
-_FEW = 512
+_BITS = 64
 # Sums of bounds are in another order than those of scores, and rounded differently.
 _SLACK = 1.0 + 1e-9
+# Numba's annotations describe the function that generates code, not the operation that a compiled function calls.
+_operation: Any = intrinsic
+
+
+@_operation
+def _lowest(context: Any, value: Any) -> Any:
+    """Return the position of the lowest bit of an unsigned integer of 64 bits that is set; one has to be."""
+
+    def generate(_: Any, builder: Any, __: Any, values: Any) -> Any:
+        return builder.cttz(values[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), generate
 
 
 def _after(rows: Any, at: int, end: int, row: int) -> int:
@@ -85,22 +100,31 @@ def _top(
     boosts: Any,
     allowed: Any,
     k: int,
+    floor: float,
 ) -> Any:
     """Return scores float64 and rows int64 of the best documents, in any order.
 
     ``rows[starts[t]:ends[t]]`` are the documents of word t, ascending, ``counts`` their occurrences, ``bounds`` the
     largest contributions of the words to a score, ``order`` the words by these, ascending, and ``allowed`` a mask of
     rows, or empty where all are allowed. ``boosts``, at most 1, multiply the sums. The words of a document are summed
-    in the order of ``weights``, so that equal documents have equal scores.
+    in the order of ``weights``, so that equal documents have equal scores. At least k documents reach more than
+    ``floor``, or it is 0.
     """
     best_score, best_row = np.empty(k, np.float64), np.empty(k, np.int64)
     size, total, words = 0, len(factors), len(weights)
     sums = np.zeros(_WINDOW, np.float64)
-    touched = np.empty(_WINDOW, np.int64)
+    touched = np.zeros(_WINDOW // _BITS, np.uint64)  # a bit for each document of the window that has a word
     at = starts.copy()
     looked = starts.copy()
-    # Words of the smallest bounds, which bring no document: their number, a mask, and the sum of their bounds.
-    skipped, is_skipped, rest = 0, np.zeros(words, np.bool_), 0.0
+    before = np.zeros(words + 1, np.float64)  # sum of the bounds of the words before each, in ``order``
+    for place in range(words):
+        before[place + 1] = before[place] + bounds[order[place]]
+    # Words of the smallest bounds, which bring no document: their number, and a mask.
+    skipped, is_skipped = 0, np.zeros(words, np.bool_)
+    least = floor  # Documents of this score or less are behind k others.
+    while skipped < words and before[skipped + 1] * _SLACK <= least:
+        is_skipped[order[skipped]] = True
+        skipped += 1
     while skipped < words:
         first = total
         for place in range(skipped, words):
@@ -110,54 +134,62 @@ def _top(
         if first >= total:
             break
         last = min(first + _WINDOW, total)
-        found = 0
         for term in range(words):
             if is_skipped[term]:
                 continue
             place, end, weight = at[term], ends[term], weights[term]
             while place < end and rows[place] < last:
                 row = rows[place]
-                if sums[row - first] == 0.0 and found < _WINDOW:
-                    touched[found] = row - first
-                    found += 1
+                inside = row - first
+                touched[inside // _BITS] |= np.uint64(1) << np.uint64(inside % _BITS)
                 count = float(counts[place])
-                sums[row - first] += weight * count / (count + factors[row])
+                sums[inside] += weight * count / (count + factors[row])
                 place += 1
             at[term] = place
-        few = found <= _FEW
-        if few:
-            touched[:found].sort()
-        for position in range(found if few else last - first):
-            inside = touched[position] if few else position
-            score = sums[inside]
-            if score == 0.0:
-                continue
-            sums[inside] = 0.0
-            row = first + inside
-            # The root is the worst of the best; a later row of the same score is behind it.
-            if size == k and (score + rest) * _SLACK * boosts[row] <= best_score[0]:
-                continue
-            if len(allowed) and not allowed[row]:
-                continue
-            if skipped:
-                score = 0.0
-                for term in range(words):
-                    where = _after(rows, looked[term], ends[term], row)
-                    looked[term] = where
-                    if where < ends[term] and rows[where] == row:
-                        count = float(counts[where])
-                        score += weights[term] * count / (count + factors[row])
-            score *= boosts[row]
-            if size < k:
-                _append(best_score, best_row, size, score, row)
-                size += 1
-            elif score > best_score[0]:
-                _replace_worst(best_score, best_row, k, score, row)
-        if size == k:
-            while skipped < words and (rest + bounds[order[skipped]]) * _SLACK <= best_score[0]:
-                is_skipped[order[skipped]] = True
-                rest += bounds[order[skipped]]
-                skipped += 1
+        for block in range(len(touched)):
+            left = touched[block]
+            touched[block] = np.uint64(0)
+            while left:
+                inside = block * _BITS + _lowest(left)
+                left &= left - np.uint64(1)
+                score, row = sums[inside], first + inside
+                sums[inside] = 0.0
+                # The root is the worst of the best; a later row of the same score is behind it.
+                if (score + before[skipped]) * _SLACK * boosts[row] <= least or score == 0.0:
+                    continue
+                if len(allowed) and not allowed[row]:
+                    continue
+                if skipped:
+                    # The words of the largest bounds first: most documents have lost before all are looked up.
+                    place = skipped
+                    while place > 0 and (score + before[place]) * _SLACK * boosts[row] > least:
+                        place -= 1
+                        term = order[place]
+                        where = _after(rows, looked[term], ends[term], row)
+                        looked[term] = where
+                        if where < ends[term] and rows[where] == row:
+                            count = float(counts[where])
+                            score += weights[term] * count / (count + factors[row])
+                    if (score + before[place]) * _SLACK * boosts[row] <= least:
+                        continue
+                    score = 0.0
+                    for term in range(words):
+                        where = _after(rows, looked[term], ends[term], row)
+                        looked[term] = where
+                        if where < ends[term] and rows[where] == row:
+                            count = float(counts[where])
+                            score += weights[term] * count / (count + factors[row])
+                score *= boosts[row]
+                if size < k:
+                    _append(best_score, best_row, size, score, row)
+                    size += 1
+                elif score > best_score[0]:
+                    _replace_worst(best_score, best_row, k, score, row)
+                if size == k:
+                    least = max(least, best_score[0])
+        while skipped < words and before[skipped + 1] * _SLACK <= least:
+            is_skipped[order[skipped]] = True
+            skipped += 1
     return best_score[:size], best_row[:size]
 
 

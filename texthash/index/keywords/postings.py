@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from texthash.index.filters.selection import Selection
 from texthash.index.keywords.bm25 import KeywordStatistics, LengthNorm
-from texthash.index.keywords.limits import Limits
+from texthash.index.keywords.impacts import Impacts
 from texthash.index.keywords.top import top_documents
 from texthash.index.keywords.weights import WeightedWords, WordWeights
 
 Numbers = NDArray[np.int64]
 _MOST = np.iinfo(np.uint16).max
+_BELOW = 1.0 - 1e-9  # Scores are rounded differently.
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,6 @@ class Segment:
         lengths: Number of words of each document, by the same weights, int32 [N].
         boosts: Factor of the score of each document, float32 [N].
         numbers: Number of each document, int64 [N], ascending.
-        limits: Bounds of the contribution of each word.
         live: Mask of documents that are not deleted, bool [N]; None means all of them.
         gone: Deleted documents that contain each word.
     """
@@ -75,7 +75,6 @@ class Segment:
     lengths: NDArray[np.int32]
     boosts: NDArray[np.float32]
     numbers: Numbers
-    limits: Limits
     live: NDArray[np.bool_] | None = None
     gone: Mapping[str, int] = field(default_factory=dict)
 
@@ -167,8 +166,7 @@ class Segment:
         numbers: Numbers,
     ) -> Segment:
         """Return the segment of postings in the order of their words; arguments are the attributes."""
-        limits = Limits.of(starts, rows, counts, lengths)
-        return cls(terms, starts, rows, counts, lengths, boosts, numbers, limits)
+        return cls(terms, starts, rows, counts, lengths, boosts, numbers)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -187,8 +185,7 @@ class Segment:
     def size_bytes(self) -> int:
         """Memory of the arrays in bytes."""
         arrays = (self.starts, self.rows, self.counts, self.lengths, self.boosts, self.numbers)
-        limits = (self.limits.counts, self.limits.lengths)
-        return sum(array.nbytes for array in arrays) + sum(array.nbytes for array in limits)
+        return sum(array.nbytes for array in arrays)
 
     def frequency(self, term: str) -> int:
         """Return the number of documents that contain a word."""
@@ -231,14 +228,17 @@ class Segment:
         known = [(self.terms[term], weight) for term, weight in zip(terms, weights, strict=True) if term in self.terms]
         if not known:
             return KeywordHits(np.empty(0, np.int64), np.empty(0))
-        at, factors = np.asarray([at for at, _ in known]), self._factors(norm)
+        at, own = np.asarray([at for at, _ in known]), self._normed(norm)
         mask = np.empty(0, np.bool_) if self.live is None else self.live
         if allowed is not None:
             here = allowed.of(self.numbers, ascending=True)
             mask = here if self.live is None else here & self.live
         known_weights = np.asarray([weight for _, weight in known], np.float64)
         most = min(limit, len(self))
-        bounds = known_weights * self.limits.impacts(at, norm)
+        bounds = known_weights * [own.most(term) for term, _ in known]
+        floor = 0.0
+        if allowed is None:
+            floor = _BELOW * max(weight * own.reached(term, most) for term, weight in known)
         scores, rows = top_documents()(
             self.starts[at],
             self.starts[at + 1],
@@ -247,21 +247,24 @@ class Segment:
             np.argsort(bounds),
             self.rows,
             self.counts,
-            factors,
+            own.factors,
             self.boosts,
             mask,
             most,
+            floor,
         )
         order = np.lexsort((rows, -scores))  # rows are in the order of numbers
         return KeywordHits(self.numbers[rows[order]], scores[order])
 
-    def _factors(self, norm: LengthNorm) -> NDArray[np.float64]:
-        """Return the factors of the lengths, which are kept while the mean length is the same."""
-        known: tuple[LengthNorm, NDArray[np.float64]] | None = self.__dict__.get("_kept")
-        if known is None or known[0] != norm:
-            known = norm, norm.factors(self.lengths)
+    def _normed(self, norm: LengthNorm) -> Impacts:
+        """Return the impacts of the words, which are kept while the mean length is the same."""
+        known: Impacts | None = self.__dict__.get("_kept")
+        if known is None or known.norm != norm:
+            known = Impacts(
+                norm, self.starts, self.rows, self.counts, norm.factors(self.lengths), self.boosts, self.live
+            )
             self.__dict__["_kept"] = known
-        return known[1]
+        return known
 
     def joined(self, other: Segment) -> Segment:
         """Return a segment of the documents of both that are not deleted."""

@@ -27,6 +27,7 @@ def plain_top(
     boosts: NDArray[np.float32],
     allowed: NDArray[np.bool_],
     k: int,
+    floor: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return scores float64 and rows int64 of the best documents, in any order.
 
@@ -42,6 +43,7 @@ def plain_top(
         boosts: Factor of the score of each document, above 0, at most 1, float32 [N].
         allowed: Mask of the documents, bool [N]; empty where all are allowed.
         k: Number of documents; equal scores are ordered by row.
+        floor: Score that more than k - 1 documents exceed, or 0; only the kernel skips postings by it.
     """
     sums = np.zeros(len(factors))
     for start, end, weight in zip(starts.tolist(), ends.tolist(), weights.tolist(), strict=True):
@@ -74,6 +76,7 @@ def load_kernel() -> None:
             np.empty(0, np.float32),
             np.empty(0, np.bool_),
             1,
+            0.0,
         )
         _kernels.append(top)
 

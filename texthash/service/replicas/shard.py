@@ -17,6 +17,7 @@ from texthash.index.filters.order import After, Listed, Sort
 from texthash.index.filters.parts import ValueCounts
 from texthash.index.keywords.analysis import document_text
 from texthash.index.keywords.bm25 import KeywordStatistics
+from texthash.index.keywords.postings import KeywordHits
 from texthash.index.matches import Matches, count_in, list_in
 from texthash.index.releases.release import CURRENT, read_release, readable_releases
 from texthash.index.rescoring import scores_of
@@ -87,7 +88,7 @@ class ShardServer:
         size = 1 + sum(len(query.terms) for query in queries)
         kind = None if any(query.where is not None for query in queries) else ("keywords", len(shard).bit_length())
         with tracing.span("shard.keywords", shard=self._number):
-            found = await self._work.run(kind, size, lambda: [_search_keywords(shard, query) for query in queries])
+            found = await self._work.run(kind, size, lambda: _search_keywords(shard, queries))
         self._metrics.searched(time.perf_counter() - start)
         return found
 
@@ -185,16 +186,24 @@ def _matching_release(home: StateDir, release: str, shards: int | None) -> str:
     return next(found.name for found in reversed(readable_releases(home)) if len(found.shards) == shards)
 
 
-def _search_keywords(shard: Shard, query: KeywordQuery) -> KeywordResult:
+def _search_keywords(shard: Shard, queries: Sequence[KeywordQuery]) -> list[KeywordResult]:
+    found = [_keyword_hits(shard, query) for query in queries]
+    coded = [(query.code, hits.numbers) for query, (hits, _) in zip(queries, found, strict=True) if query.code]
+    near = iter(shard.distances_of_each([code for code, _ in coded], [numbers for _, numbers in coded]))
+    return [
+        KeywordResult(hits, next(near) if query.code else np.full(len(hits.numbers), -1, np.int64), filtering)
+        for query, (hits, filtering) in zip(queries, found, strict=True)
+    ]
+
+
+def _keyword_hits(shard: Shard, query: KeywordQuery) -> tuple[KeywordHits, float]:
+    """Return the hits of one query, and the seconds of its condition."""
     statistics = query.statistics or shard.keywords.statistics(list(query.terms))
     start = time.perf_counter()
     if query.where is not None:
         shard.select(query.where)
     filtering = time.perf_counter() - start
-    hits = shard.keywords.search(query.terms, statistics, query.limit, query.where)
-    if query.code is None:
-        return KeywordResult(hits, np.full(len(hits.numbers), -1, np.int64), filtering)
-    return KeywordResult(hits, shard.distances(query.code, hits.numbers), filtering)
+    return shard.keywords.search(query.terms, statistics, query.limit, query.where), filtering
 
 
 def _kind_of(shard: Shard, groups: Sequence[QueryGroup]) -> tuple[tuple[object, ...] | None, int]:

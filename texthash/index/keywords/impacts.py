@@ -1,0 +1,70 @@
+"""What words contribute to BM25 scores, by which a search skips the postings of frequent words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.index.keywords.bm25 import LengthNorm
+
+_MOST_KEPT = 200_000  # figures of words
+
+
+@dataclass(frozen=True, eq=False)
+class Impacts:
+    """Impacts ``f / (f + factor)`` of the words of a segment, found at the first use of a word and kept.
+
+    Attributes:
+        norm: What the length of a document does to its score.
+        starts: First posting of each word, int64 [T + 1].
+        rows: Row of the document of each posting, int32.
+        counts: Occurrences of the word in it, uint16.
+        factors: Factor of the length of each document, float64 [N].
+        boosts: Factor of the score of each document, float32 [N].
+        live: Mask of documents that are not deleted, bool [N]; None means all of them.
+    """
+
+    norm: LengthNorm
+    starts: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    counts: NDArray[np.uint16]
+    factors: NDArray[np.float64]
+    boosts: NDArray[np.float32]
+    live: NDArray[np.bool_] | None
+    _most: dict[int, float] = field(default_factory=dict)
+    _reached: dict[tuple[int, int], float] = field(default_factory=dict)
+
+    def most(self, word: int) -> float:
+        """Return the largest impact of a word in any document."""
+        found = self._most.get(word)
+        if found is None:
+            if len(self._most) >= _MOST_KEPT:
+                self._most.clear()
+            found = self._most[word] = float(self._of(word).max(initial=0.0))
+        return found
+
+    def reached(self, word: int, documents: int) -> float:
+        """Return what so many documents reach at least by this word alone, boosts included; 0 if fewer contain it."""
+        found = self._reached.get((word, documents))
+        if found is None:
+            if len(self._reached) >= _MOST_KEPT:
+                self._reached.clear()
+            found = self._reached[word, documents] = self._read_reached(word, documents)
+        return found
+
+    def _read_reached(self, word: int, documents: int) -> float:
+        if not 0 < documents <= self.starts[word + 1] - self.starts[word]:
+            return 0.0
+        rows = self.rows[self.starts[word] : self.starts[word + 1]]
+        impacts = self._of(word) * self.boosts[rows]
+        if self.live is not None:
+            impacts = impacts[self.live[rows]]
+        return float(np.partition(impacts, -documents)[-documents]) if len(impacts) >= documents else 0.0
+
+    def _of(self, word: int) -> NDArray[np.float64]:
+        """Return the impact of a word in each document that contains it, float64."""
+        place = slice(self.starts[word], self.starts[word + 1])
+        counts = self.counts[place].astype(np.float64)
+        return counts / np.maximum(counts + self.factors[self.rows[place]], np.finfo(np.float64).tiny)
