@@ -80,8 +80,8 @@ def test_lists_nulls_and_hyper_parameters_are_given_as_in_yaml():
         ("service.limits.max_bach", "unknown key 'service.limits.max_bach' (did you mean 'max_batch'?)"),
         (
             "index.qqq",
-            "unknown key 'index.qqq' (known: bm25_b, bm25_k1, keywords, lead_weight, shards, title_brevity, "
-            "title_weight, vectors)",
+            "unknown key 'index.qqq' (known: bm25_b, bm25_k1, discard_writes, keywords, lead_weight, shards, "
+            "title_brevity, title_weight, vectors)",
         ),
     ],
 )
@@ -121,6 +121,16 @@ def test_a_wrong_value_is_named_with_what_would_be_right(override, says):
         load_config(None, [override])
     assert says in raised.value.problem
     assert raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "override"), [("corpus: [1, 2]\n", "corpus.path=x"), ("corpus: {path: {a: 1}}\n", "corpus.path=[x]")]
+)
+def test_a_list_in_place_of_a_section_is_one_line_and_a_remedy(tmp_path, text, override):
+    with pytest.raises(UsageError) as raised:
+        load_config(written(tmp_path, text), [override])
+    assert "list" in raised.value.problem
+    assert "mappings" in raised.value.remedy
 
 
 def test_a_file_that_is_no_configuration_is_one_line_and_a_remedy(tmp_path):

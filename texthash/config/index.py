@@ -49,3 +49,8 @@ class IndexConfig(Section):
         description="constant of BM25, share of the length of a document in the weight of its words; little where long "
         "documents are the important ones",
     )
+    discard_writes: bool = Field(
+        False,
+        description="release an index of the corpus also if the current release was written to: inserted documents are "
+        "then missing in it, and deleted ones are there again",
+    )

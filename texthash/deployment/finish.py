@@ -6,12 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from texthash.deployment.kept_writes import WritesNotKeptError
 from texthash.deployment.release_model import has_nothing_to_release, make_release, register
 from texthash.executor import RayExecutor
 from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import best_of
 from texthash.methods.registry import get_method
-from texthash.progress import log_line
+from texthash.progress import log_line, warn
 from texthash.tracking import Run
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def finish(experiment: Experiment, parent: Run, sweep: Path, found: SweepResult 
 
     Models that an interrupted call has trained for the same run are reused. A method that only re-ranks is not
     released, since it has no code of a document to search by; nor is any with ``tracking.promote=never`` where there is
-    no champion.
+    no champion, nor in place of a release that was written to, which a warning tells.
 
     Args:
         experiment: Experiment with the final hyper-parameters.
@@ -50,7 +51,10 @@ def finish(experiment: Experiment, parent: Run, sweep: Path, found: SweepResult 
             if has_nothing_to_release(experiment, version):
                 log_line(f"promote: tracking.promote=never, and {experiment.model_name} has no champion: no release")
             else:
-                release = make_release(experiment, best, version, executor=RayExecutor())
+                try:
+                    release = make_release(experiment, best, version, executor=RayExecutor())
+                except WritesNotKeptError as error:  # The models are trained and registered; only the release is left.
+                    warn(f"{error.problem} {error.remedy}")
     close_sweep(sweep)
     return {
         "run": parent.run_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from texthash.deployment.champion import move_alias, releasing
+from texthash.deployment.kept_writes import check_writes_kept
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.executor import Executor, LocalExecutor
 from texthash.experiments.experiment import Experiment
@@ -75,6 +76,7 @@ def make_release(
         AliasNotMovedError: The model is served, but the registry failed.
         ModelMismatchError: The champion wins, but does not fit the corpus.
         UsageError: The model only re-ranks, or nothing may be released: :func:`has_nothing_to_release`.
+        WritesNotKeptError: The current release was written to, and ``index.discard_writes`` is not set.
     """
     check_searchable(get_method(model.config.method.name).card)
     if has_nothing_to_release(experiment, version):
@@ -112,6 +114,8 @@ def _make_release(experiment: Experiment, model: TrainedModel, version: str | No
             stored = len(before.shards), kind_of(before.vectors), before.keywords, built
             if same_model and stored == (settings.shards, settings.vectors, settings.keywords, weights):
                 return before
+    if not settings.discard_writes:
+        check_writes_kept(before, version)
     where = (hasher, experiment.corpus.path, experiment.home, settings.shards, settings.vectors, settings.keywords)
     try:
         index = build_index(*where, weights=weights, executor=executor)
@@ -132,7 +136,7 @@ def _make_release(experiment: Experiment, model: TrainedModel, version: str | No
         run=run,
         commit=commit,
         defaults=choose_defaults(Hasher.load(hasher), experiment.corpus, index),
-        switch=True,
+        replaceable=None if settings.discard_writes else lambda current: check_writes_kept(current, version),
     )
     if promote:
         move_alias(experiment.tracker.registry, release)

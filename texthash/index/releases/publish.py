@@ -59,6 +59,7 @@ def publish(
     source: str | None = None,
     defaults: SearchDefaults | None = None,
     switch: bool = True,
+    replaceable: Callable[[Release], None] | None = None,
 ) -> Release:
     """Record a new release and, by default, make it the current one.
 
@@ -74,6 +75,8 @@ def publish(
             parent, so that a record left over is pruned like that of a write.
         defaults: Order of search results; None if none was chosen.
         switch: Move the pointer to the new release.
+        replaceable: Function that is called with the current release, if there is one, while no write can be
+            published, and raises an error if it must stay the current one; the new release is then withdrawn.
 
     Raises:
         ModelMismatchError: The index was built by another model; nothing is written.
@@ -116,7 +119,7 @@ def publish(
     release = _record(home, base)
     if switch:
         with _withdrawn_unless_current(home, release):
-            switch_to(home, release.name)
+            switch_to(home, release.name, replaceable)
     return release
 
 
@@ -134,14 +137,16 @@ def _check_made_by(hasher: Hasher, fingerprint: str, first: ShardManifest, probl
         raise ModelMismatchError(f"{problem}: {'; '.join(differing)}.", "build an index with this model.")
 
 
-def switch_to(home: StateDir, name: str) -> Release:
-    """Make a release the current one, atomically and durably."""
+def switch_to(home: StateDir, name: str, replaceable: Callable[[Release], None] | None = None) -> Release:
+    """Make a release the current one, atomically and durably. :func:`publish` explains ``replaceable``."""
     release = read_release(home, name)
     for attempt in range(_ATTEMPTS):
         try:
             with _pointer_locked(home) as version:
                 now = read_pointer(home)
                 if now["release"] != release.name:
+                    if replaceable is not None and now["release"] is not None:
+                        replaceable(read_release(home, now["release"]))
                     _point_to(home, version, release.name, now["release"])
             break
         except ReleaseMovedError:

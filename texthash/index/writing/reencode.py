@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from texthash.models.hasher import Hasher
     from texthash.paths import StateDir
 
+# End of the name of an index of re-encoded documents, by which it differs from one of a corpus.
+RECODED = "-live"
 _ROWS = 4_096
 _ALL_ROWS = 2**63
 
@@ -204,7 +206,7 @@ def recode_index(home: StateDir, release: Release, model: str, hasher: Hasher, c
     made_of = json.dumps([model, [asdict(state) for state in release.shards], coder.vectors and asdict(coder.vectors)])
     FreeSpace(home, release.index_uri).check()
     shards = len(release.shards)
-    index = home.index / f"{hasher.name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}-{shards}"
+    index = home.index / f"{hasher.name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}-{shards}{RECODED}"
     for number, state in enumerate(track(release.shards, "re-encoding shards")):
         path = shard_path(index, number)
         if is_written(path):

@@ -1,0 +1,93 @@
+"""A release that was written to is replaced by an index of the corpus only if that is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from texthash.config import parse_config
+from texthash.deployment.kept_writes import WritesNotKeptError
+from texthash.deployment.promote import promote
+from texthash.deployment.release_model import make_release, register
+from texthash.experiments.experiment import Experiment
+from texthash.index.releases.release import list_releases, read_release
+from texthash.index.writing.writer import IndexDocument, IndexWriter
+from texthash.paths import StateDir
+
+
+def _study(corpus, home, method, **index):
+    config = {
+        "corpus": corpus.manifest.config.model_dump(mode="json"),
+        "method": {"name": method, "bits": 16},
+        "tracking": {"promote": "always"},
+        "index": {"shards": 1, **index},
+    }
+    return Experiment(parse_config(config), home, corpus)
+
+
+def _release(study, model):
+    return make_release(study, model, register(study, model))
+
+
+def _write(home):
+    with IndexWriter.open(home) as writer:
+        writer.upsert([IndexDocument("mine/1", "a graphics card")], np.zeros((1, 2), np.uint8))
+
+
+@pytest.fixture
+def home(tmp_path):
+    return StateDir(tmp_path / "home")
+
+
+def test_another_index_of_the_corpus_does_not_replace_one_that_was_written_to(small_corpus, home):
+    study = _study(small_corpus, home, "lsh")
+    model = study.train(0)
+    first = _release(study, model)
+    _write(home)
+    written = read_release(home)
+    for changed in (study, _study(small_corpus, home, "lsh", shards=2)):
+        with pytest.raises(
+            WritesNotKeptError, match=rf"release {written.name} was changed after .* {written.documents}"
+        ):
+            _release(changed, model)
+    assert read_release(home) == written
+    assert [release.name for release in list_releases(home)] == [first.name, written.name], "nothing is left over"
+
+    said = _study(small_corpus, home, "lsh", shards=2, discard_writes=True)
+    assert _release(said, model).documents == first.documents
+    assert _release(_study(small_corpus, home, "lsh"), model).documents == first.documents, (
+        "that one was not written to"
+    )
+
+
+def test_writes_that_a_promotion_carried_over_are_kept_too(small_corpus, home):
+    study, other = _study(small_corpus, home, "lsh"), _study(small_corpus, home, "pcah")
+    _release(study, study.train(0))
+    _write(home)
+    model = other.train(0)
+    version = register(other, model)
+    served = promote(home, model.hasher, version=version)
+    with pytest.raises(WritesNotKeptError) as refused:
+        make_release(other, model, version)
+    assert f"serve promote {version}" in refused.value.remedy
+    assert read_release(home) == served
+
+
+def test_a_write_during_the_build_is_kept(small_corpus, home, monkeypatch):
+    from texthash.index.writing import build
+
+    study = _study(small_corpus, home, "lsh")
+    model = study.train(0)
+    _release(study, model)
+    finish = build.finish
+
+    def written_to(index):
+        _write(home)
+        return finish(index)
+
+    monkeypatch.setattr(build, "finish", written_to)
+    with pytest.raises(WritesNotKeptError):
+        _release(_study(small_corpus, home, "lsh", shards=2), model)
+    written = read_release(home)
+    assert written.parent is not None
+    assert list_releases(home)[-1] == written, "the release of the corpus is withdrawn"
