@@ -11,10 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 import texthash
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError
+from texthash.io.digests import size_and_sha256
+from texthash.io.records import sealed
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.models.query_encoder import QueryEncoder
@@ -95,3 +99,21 @@ def test_a_model_of_an_earlier_version_opens_without_digests(model: Path) -> Non
     assert np.array_equal(
         texthash.load(model).encode(["sort an array"]), QueryEncoder.open(model).read(["sort an array"]).codes
     )
+
+
+@pytest.mark.parametrize(
+    "encode", [lambda path: Hasher.load(path).encode(["a"]), lambda path: texthash.load(path).encode(["a"])]
+)
+def test_a_model_with_a_weight_that_is_no_number_is_refused(model: Path, encode: Callable[[Path], object]) -> None:
+    with safe_open(model / "model.safetensors", framework="np") as file:
+        described = file.metadata()  # also of the encoder of queries without torch
+    weights = load_file(model / "model.safetensors")
+    name = next(name for name, values in weights.items() if values.dtype == np.float32)
+    weights[name].flat[0] = np.nan
+    save_file(weights, model / "model.safetensors", described)
+    record = json.loads((model / "hasher.json").read_text(encoding="utf-8"))
+    del record["digest"]
+    record["files"]["model.safetensors"] = size_and_sha256(model / "model.safetensors")[1]
+    (model / "hasher.json").write_text(json.dumps(sealed(record)), encoding="utf-8")
+    with pytest.raises(ModelMismatchError, match=f"1 of the weights {name} are not a number"):
+        encode(model)

@@ -309,7 +309,9 @@ class Hasher:
         vocabulary = read_vocabulary(directory, record)
         method = _untrained(directory, record)
         try:
-            method.load_state_dict(load_file(directory / WEIGHTS))
+            weights = load_file(directory / WEIGHTS)
+            _check_numbers(directory, weights)
+            method.load_state_dict(weights)
         except (RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise ModelMismatchError(
@@ -319,6 +321,16 @@ class Hasher:
         hasher = cls(method, vocabulary, record.corpus, record.edition)
         hasher._direct = direct_encoder(hasher.method)
         return hasher
+
+
+def _check_numbers(directory: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Raise an error if a weight is not a number: nearly all texts would get the same code."""
+    for name, values in weights.items():
+        if values.isnan().any():
+            raise ModelMismatchError(
+                f"{directory}: {int(values.isnan().sum())} of the weights {name} are not a number (NaN).",
+                "restore the whole directory as it was saved, or train the model again at a lower learning rate.",
+            )
 
 
 def _untrained(directory: Path, record: HasherRecord) -> HashMethod:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -156,6 +156,14 @@ def _joined(parts: Sequence[EncodedQueries]) -> EncodedQueries:
     return EncodedQueries(np.concatenate(codes), np.concatenate(known), np.concatenate(margins))
 
 
+def _numbers(weights: Any, name: str) -> NDArray[Any]:
+    """Return a tensor; raises ValueError if it contains NaN."""
+    values: NDArray[Any] = weights.get_tensor(name)
+    if np.isnan(values).any():
+        raise ValueError(f"{name} contains NaN")
+    return values
+
+
 def _direct_encoder(directory: Path, record: HasherRecord) -> DirectEncoder | None:
     """Return the encoder that the weights of a saved model describe; None if they do not, or cannot be read.
 
@@ -166,7 +174,7 @@ def _direct_encoder(directory: Path, record: HasherRecord) -> DirectEncoder | No
             described = (weights.metadata() or {}).get(DIRECT)
             if described is None:
                 return None
-            direct = DirectEncoder(TypeAdapter(DirectForm).validate_json(described), weights.get_tensor)
+            direct = DirectEncoder(TypeAdapter(DirectForm).validate_json(described), partial(_numbers, weights))
     except (SafetensorError, ValidationError, ValueError):
         return None
     return direct if direct.fits(record.shape.vocabulary, record.shape.dense, record.bits) else None
