@@ -238,6 +238,13 @@ def test_a_parameter_that_is_given_twice_is_refused(
     assert "times; give it once" in reply.json()["detail"]
 
 
+@pytest.mark.parametrize("path", ["/v1/documents/%ff", "/v1/documents?id=%ff", "/v1/documents/caf%e9"])
+def test_an_address_that_is_not_utf8_names_no_document(app: FastAPI, path: str) -> None:  # noqa: F811
+    reply = asyncio.run(Asked(app).send("GET", path, headers=RIGHT))
+    assert kind(reply) == (422, "invalid-field")
+    assert "the address is not UTF-8: byte 0x" in reply.json()["detail"]
+
+
 def test_pages_and_probes_take_any_parameter(asked: Asked) -> None:
     for path in ("/?q=sort", "/health/live?from=probe", "/docs?x=1"):
         assert asked.get(path).status_code == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -40,10 +41,13 @@ async def json_stated(request: Request) -> None:
 async def known_parameters(request: Request) -> None:
     """Reject unknown and repeated parameters of the query string; one of two values would be ignored silently.
 
-    Routes outside the API accept any: pages keep their state there, and load balancers add to health probes.
+    Bytes that are not UTF-8 are rejected in path and query: they would be replaced, and name another document. Routes
+    outside the API accept any: pages keep their state there, and load balancers add to health probes.
     """
     if not path_of(request.scope).startswith(_API):
         return
+    for part in ("raw_path", "query_string"):
+        _check_utf8(request.scope.get(part) or b"")
     known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
     given = Counter(name for name, _ in request.query_params.multi_items())
     wrong = [name for name, count in given.items() if name not in known or count > 1]
@@ -59,6 +63,15 @@ async def known_parameters(request: Request) -> None:
             errors=errors,
             error_count=len(wrong),
         )
+
+
+def _check_utf8(address: bytes) -> None:
+    try:
+        unquote_to_bytes(address).decode()
+    except UnicodeDecodeError as error:
+        raise Problem(
+            "invalid-field", f"the address is not UTF-8: byte 0x{error.object[error.start]:02x} after percent-decoding."
+        ) from None
 
 
 def check_size(body: Any, most: int) -> None:
