@@ -84,6 +84,12 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
             raise UsageError(f"{path} holds no mapping of sections.", "see configs/quickstart.yaml for an example.")
         merged = OmegaConf.merge(base, _from_environment(base), OmegaConf.from_dotlist(list(overrides)))
         plain = OmegaConf.to_container(merged, resolve=True)
+    except TypeError as error:  # a list where the overrides have a section, or the other way round
+        raise UsageError(
+            f"{path or 'an override'} has a list where the command line or the environment names a key of a section, "
+            "or the other way round.",
+            "write sections as mappings; see configs/quickstart.yaml for an example.",
+        ) from error
     except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:  # also of a number beyond digits
         reason = " ".join(str(error).split())
         raise UsageError(f"{path or 'an override'} cannot be read: {reason}", "check the YAML syntax.") from error

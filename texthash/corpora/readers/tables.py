@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ READ_SUFFIXES = (*ROW_SUFFIXES, *JSON_SUFFIXES)
 """Suffixes of files that can be read as tables. In a folder, JSON counts only if all files are JSON."""
 _HEAD_CHARACTERS = 4096
 _NEVER_TEXT = ("id", "label", "labels", "split", "title")
+_NAMED = 20  # columns in an error
+_NAME_WIDTH = 60
 _SEPARATORS = ",;\t"
 _LINED_JSON = 'write [{"text": "..."}, ...], or one object a line (pandas: to_json(orient="records")).'
 
@@ -194,8 +196,12 @@ def _json_rows(path: Path, span: Span | None = None) -> Iterator[tuple[int, Row]
             continue
         try:
             row = json_text.decode(line)
-        except (ValueError, RecursionError) as error:  # RecursionError: thousands of brackets
-            if not line.endswith("\n"):
+        except RecursionError as error:  # thousands of brackets
+            raise CorpusError(
+                f"{path}:{number}: not JSON: nested too deeply.", "write one JSON object a line."
+            ) from error
+        except ValueError as error:
+            if not line.endswith("\n") and not str(error).startswith("Extra data"):
                 raise CorpusError(f"{path}:{number}: cut off: {error}", "fetch or write the file again.") from error
             raise CorpusError(f"{path}:{number}: not JSON: {error}", "write one JSON object a line.") from error
         if not isinstance(row, dict):
@@ -238,7 +244,17 @@ def no_column(name: str, found: Iterable[str], origin: str) -> CorpusError:
     others = [str(column) for column in found]
     text = next((column for column in others if column not in _NEVER_TEXT), "COLUMN")
     return CorpusError(
-        f"{origin}: there is no column {name!r}, only {', '.join(others) or 'nothing'}.",
-        f"name the column of the text, such as corpus.text={text}, and those of corpus.attributes as they are in the "
-        "file; `texthash encode` and `index upsert` take --text-column and --id-column.",
+        f"{origin}: there is no column {name!r}, only {listed_columns(others)}.",
+        f"name the column of the text, such as corpus.text={_shown(text)}, and those of corpus.attributes as they are "
+        "in the file; `texthash encode` and `index upsert` take --text-column and --id-column.",
     )
+
+
+def listed_columns(names: Sequence[str]) -> str:
+    """Return the first names of columns for an error, and the number of the others."""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return f"{', '.join(map(_shown, names[:_NAMED]))}{more}" if names else "nothing"
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 3]}..."

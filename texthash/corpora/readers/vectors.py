@@ -70,7 +70,7 @@ def _of_parquet(table: Table, span: Span | None, column: str) -> Iterator[Vector
         names = file.schema_arrow.names
         if column not in names:
             raise CorpusError(
-                f"{path}: there is no column {column!r}, only {', '.join(names)}.",
+                f"{path}: there is no column {column!r}, only {tables.listed_columns(names)}.",
                 "name the column of the vectors: corpus.features=column:NAME.",
             )
         wanted = [column, *([table.columns.id] if table.columns.id in names and table.columns.id != column else [])]
