@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -77,6 +78,30 @@ def test_questions_and_titles_of_a_prepared_corpus_are_collections(pairs):
         (number,) = judged
         assert query == f"thing {titles.document_ids[number]}"
     assert titles.notes[0].startswith("Queries are the titles of 3 of ")
+
+
+def test_a_method_that_re_ranks_orders_pools_and_the_first_of_other_rows(pair_corpus, tmp_path):
+    home = StateDir(tmp_path / "home")
+    shutil.copytree(pair_corpus.path, home.corpus("pairs", "random60"))
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"corpus": pair_corpus.manifest.config.model_dump(mode="json")}))
+    plan = load_retrieval_plan(
+        write_plan(
+            tmp_path,
+            collections={"mine": {"corpus": "mine.yaml", "queries": "questions"}},
+            split="validation",
+            most=4,
+            precision=[1],
+            seeds=[0],
+            methods={"lsh": {}, "second": {"method": "has", "params": {"embedding": 4, "filters": 2, "epochs": 1}}},
+        )
+    )
+    table = run_retrieval(plan, home, tmp_path).tables["mine"]
+    pools = ["pool: random", "pool: tf-idf cosine", "pool: bm25", "pool: has-8"]
+    then = ["bm25, then has-8", "lsh 8 asymmetric + bm25, then has-8"]
+    assert [row.name for row in table.rows][6:] == [*pools, *then]
+    assert table.queries == 4
+    assert table["pool: bm25"]["p_at_1"] == table["bm25"]["p_at_1"]
+    assert table["pool: has-8"]["map"] == table["bm25, then has-8"]["map"]
 
 
 def test_a_corpus_that_is_not_prepared_is_left_out_with_the_command(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -106,6 +106,15 @@ class Collection:
             judged,
             found.left_out,
         )
+
+    def some(self, most: int) -> Collection:
+        """Return the collection with up to ``most`` of its queries, evenly spaced."""
+        if len(self.queries) <= most:
+            return self
+        chosen = np.unique(np.linspace(0, len(self.queries) - 1, most).astype(np.int64)).tolist()
+        ids, texts, judged = ([own[row] for row in chosen] for own in (self.query_ids, self.queries, self.judged))
+        note = f"{len(chosen):,} of {len(self.queries):,} queries, evenly spaced."
+        return replace(self, query_ids=ids, queries=texts, judged=judged, notes=[*self.notes, note])
 
     @classmethod
     def of_titles(cls, corpus: PreparedCorpus, split: str = "validation", most: int = 1_000) -> Collection:

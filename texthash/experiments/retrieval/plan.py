@@ -44,7 +44,7 @@ class Bm25Plan(Section):
 
 
 class RetrievalMethod(MethodRow):
-    """Rows of a method: Hamming and asymmetric."""
+    """Rows of a method: Hamming and asymmetric; of one that only re-ranks, in pools by words and behind other rows."""
 
     features: str | None = Field(None, description="sentence encoder to learn from; a collection without it has no row")
 
@@ -57,6 +57,8 @@ class RetrievalPlan(Section):
         collections: Test collections by name.
         settings: Configuration of the documents of folders, such as their edition.
         split: Split of the queries.
+        most: Largest number of queries, evenly spaced; None for all.
+        precision: Cutoffs of the precision.
         bits, seeds: Widths and seeds of all methods that have none of their own; a row is the mean over the seeds.
         keyword: Rows of BM25 by name; the first is the baseline of the paired tests.
         methods: Rows of methods by name.
@@ -67,6 +69,8 @@ class RetrievalPlan(Section):
     collections: dict[str, CollectionPlan] = Field(min_length=1)
     settings: dict[str, Any] = Field(default_factory=dict)
     split: Literal["train", "validation", "test"] = "test"
+    most: int | None = Field(None, ge=1)
+    precision: tuple[int, ...] = Field((10,), min_length=1)
     bits: Widths = (128,)
     seeds: Seeds = (0,)
     keyword: dict[str, Bm25Plan] = Field(default_factory=lambda: {"bm25": Bm25Plan()}, min_length=1)

@@ -19,9 +19,10 @@ from texthash.corpora.words import Analyzer
 from texthash.evaluation.baselines.lexical import Lexical
 from texthash.evaluation.retrieval.collection import Collection
 from texthash.evaluation.retrieval.ranked import Cuts
-from texthash.evaluation.retrieval.table import RetrievalTable, RowResult, averaged, searched, tabulated
+from texthash.evaluation.retrieval.table import RetrievalTable, Row, RowResult, averaged, searched, tabulated
 from texthash.experiments.experiment import Experiment, prepare
 from texthash.experiments.retrieval.plan import CollectionPlan, RetrievalPlan
+from texthash.experiments.retrieval.reranking import PoolRows, reranked_row
 from texthash.experiments.retrieval.rows import (
     Features,
     ModelRows,
@@ -36,6 +37,7 @@ from texthash.io.atomic import write_json, write_text
 from texthash.io.claims import claim
 from texthash.io.copies import send
 from texthash.models.hasher import Hasher
+from texthash.models.text_reranker import BitsReranker
 from texthash.paths import DATA_VARIABLE, StateDir
 from texthash.progress import log_line
 
@@ -119,7 +121,9 @@ def _config(plan: RetrievalPlan, name: str, folder: Path, data: Path | None, hom
 
 def _table(plan: RetrievalPlan, name: str, source: CollectionPlan, base: Config, home: StateDir) -> RetrievalTable:
     collection = replace(_collection(plan, source, base, home), name=name)
-    cuts = Cuts(gain=plan.gain)
+    if plan.most is not None:
+        collection = collection.some(plan.most)
+    cuts = Cuts(precision=plan.precision, gain=plan.gain)
     results = list(_results(plan, source, base, collection, cuts, home))
     baseline = next(iter(plan.keyword))
     documents, notes = len(collection.documents), collection.notes
@@ -151,6 +155,7 @@ def _results(
     rows += [encoder_row(encoder, collection.documents, own) for encoder, own in features.items()]
     for row in rows:
         yield searched(row, collection, cuts)
+    searches = [keyword[0]]
     for method, chosen in plan.methods.items():
         if chosen.features is not None and chosen.features not in features:
             continue
@@ -160,13 +165,28 @@ def _results(
             kinds: dict[int, list[RowResult]] = defaultdict(list)
             for seed in chosen.seeds or plan.seeds:
                 model = Hasher.load(experiment.train(seed).hasher)
+                if model.method.card.serving_mode == "rerank_only":
+                    for place, row in enumerate(_reranked(model, searches, rows, collection)):
+                        kinds[place].append(searched(row, collection, cuts))
+                    continue
                 of = ModelRows(model, collection.documents, f"{method} {bits}", features.get(chosen.features or ""))
                 codes = of.code_rows()
-                for place, row in enumerate([*tower_rows(of), *codes, fused_row(codes[-1], keyword[0])]):
+                fused = fused_row(codes[-1], keyword[0])
+                searches = [keyword[0], fused]
+                for place, row in enumerate([*tower_rows(of), *codes, fused]):
                     kinds[place].append(searched(row, collection, cuts))
             for found in kinds.values():
                 how = f"{found[0].how}, mean of {len(found)} seeds" if len(found) > 1 else found[0].how
                 yield replace(averaged(found), how=how)
+
+
+def _reranked(model: Hasher, searches: list[Row], others: list[Row], collection: Collection) -> Iterator[Row]:
+    """Yield pools by words in the order of other rows and of a model that re-ranks, and searches behind which it is."""
+    reranker, pools = BitsReranker(model), PoolRows(searches[0])
+    yield from map(pools.ordered, others)
+    yield pools.reranked(reranker, collection.documents)
+    for row in searches:
+        yield reranked_row(row, reranker, collection.documents)
 
 
 def _features(base: Config, encoder: str, collection: Collection, home: StateDir) -> Features:
