@@ -140,7 +140,7 @@ class Shard:
             rows, table = StoredRows.read(dataset, map_of(path, dataset, copies))
         found = _counted(Checksum(), table, manifest.bits)
         _compare(f"version {dataset.version} of {path}", found, checksum)
-        return cls(str(path), manifest, rows, _index_of(table, manifest.bits), found, copies=copies)
+        return cls(str(path), manifest, rows, _index_of(table, manifest.bits, rows.numbers), found, copies=copies)
 
     def advanced(self, version: int, checksum: str | None = None) -> Shard:
         """Return the shard in another version. If few rows differ, only these are read, and the tables are shared.
@@ -168,7 +168,9 @@ class Shard:
         if change is None:
             found = _counted(Checksum(), table, bits)
             _compare(what, found, checksum)
-            return Shard(self.uri, self.manifest, rows, _index_of(table, bits), found, copies=self._copies)
+            return Shard(
+                self.uri, self.manifest, rows, _index_of(table, bits, rows.numbers), found, copies=self._copies
+            )
         found = _counted(self._checksum_without(change.removed), change.added, bits)
         _compare(what, found, checksum)
         index = self._index.without(change.removed)
@@ -443,10 +445,14 @@ def _with_mapping(rows: list[dict[str, Any]], attributes: bool) -> list[dict[str
     return rows
 
 
-def _index_of(rows: pa.Table, bits: int) -> DeferredIndex:
-    """Return the index of the rows that have a known word."""
-    rows = rows.filter(pa.array(known_of(rows)))
-    return DeferredIndex(codes_of(rows["code"], bits), rows["number"].to_numpy())
+def _index_of(rows: pa.Table, bits: int, ascending: NDArray[np.int64]) -> DeferredIndex:
+    """Return the index of the rows that have a known word; it shares ``ascending``, their numbers, where it can."""
+    known = known_of(rows)
+    if not known.all():
+        rows = rows.filter(pa.array(known))
+    numbers = rows["number"].to_numpy()
+    same = np.array_equal(numbers, ascending)
+    return DeferredIndex(codes_of(rows["code"], bits), ascending if same else numbers)
 
 
 def _counted(checksum: Checksum, rows: pa.Table, bits: int) -> Checksum:

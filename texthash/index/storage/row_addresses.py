@@ -122,11 +122,12 @@ class StoredRows:
         """
         columns = [name for name in ("number", "code", KNOWN) if name in dataset.schema.names]
         table = dataset.scanner(columns=columns, with_row_address=True).to_table()
-        numbers = table["number"].to_numpy()
-        order = np.argsort(numbers, kind="stable")
-        addresses = table["_rowaddr"].to_numpy().astype(np.uint64)
-        base, nothing = BaseTable(dataset, numbers[order]), np.empty(0, np.int64)
-        ordered = base.numbers, addresses[order]
+        numbers, addresses = table["number"].to_numpy(), table["_rowaddr"].to_numpy()
+        if np.any(numbers[1:] < numbers[:-1]):
+            order = np.argsort(numbers, kind="stable")
+            numbers, addresses = numbers[order], addresses[order]
+        base, nothing = BaseTable(dataset, numbers), np.empty(0, np.int64)
+        ordered = base.numbers, addresses
         late = _late(dataset, mapped, addresses)
         return cls(dataset, base, *ordered, len(numbers), nothing, _TAIL.empty_table(), mapped, late), table
 
