@@ -65,6 +65,10 @@ def test_queries_without_a_relevant_document_are_left_out(model):
         ({"0": {"1": -1}}, "=-1 is not a grade"),
         ({"0": {"1": 9}}, "=9 is not a grade"),
         ({"0": {"1": 0.5}}, "=0.5 is not a grade"),
+        ({"0": {"1": float("nan")}}, "=nan is not a grade"),
+        ({"0": {"1": float("inf")}}, "=inf is not a grade"),
+        ({"0": {"1": None}}, "=None is not a grade"),
+        ({"0": {"1": "1"}}, "='1' is not a grade"),
     ],
     ids=str,
 )

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from texthash.errors import UsageError
+from texthash.local.index import Index
 from texthash.local.texts import as_labels, as_texts, check_unique
 
 TWO = ["one text", "another"]
@@ -89,3 +90,31 @@ def test_an_id_that_occurs_twice_is_named():
     check_unique(["a", "b"])
     with pytest.raises(UsageError, match="'b' twice"):
         check_unique(["b", "a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("goal", "texts='goal' is one text"),
+        (b"goal", "is one text"),
+        ({"a": "goal"}, "texts is a dict"),
+        (pd.DataFrame({"text": TWO}), "texts is a DataFrame"),
+        (np.array([TWO]), "texts is a ndarray"),
+        (iter(TWO), "give a list of texts"),
+        (["goal", None], r"texts\[1\] is None, a NoneType"),
+        (pd.Series(["goal", float("nan")]), r"texts\[1\] is nan"),
+        ([b"goal"], r"texts\[0\] is b'goal', a bytes"),
+    ],
+    ids=str,
+)
+def test_a_model_encodes_lists_of_texts_alone(model, texts, message):
+    with pytest.raises(UsageError, match=message):
+        model.encode(texts)
+
+
+@pytest.mark.parametrize("k", [2.5, True, "5", None, float("nan")])
+def test_the_number_of_hits_is_a_whole_number(model, k):
+    index = Index(model, ["sort an array", "open a file"])
+    with pytest.raises(UsageError, match=r"the limit is .*, a \w+\."):
+        index.search("sort", k=k)
+    assert len(index.search("sort", k=np.int64(2))) == 2

@@ -248,9 +248,14 @@ def _grades(judged: Iterable[str] | Mapping[str, int], rows: dict[str, int], que
     for id_, grade in pairs:
         if str(id_) not in rows:
             raise UsageError(f"qrels[{query!r}] names the document {id_!r}, which is not given.", _REMEDY)
-        if isinstance(grade, bool) or int(grade) != grade or not 0 <= grade <= _GRADES:
+        if not _is_grade(grade):
             raise UsageError(
                 f"qrels[{query!r}][{id_!r}]={grade!r} is not a grade.", f"give a whole number from 0 to {_GRADES}."
             )
         found[rows[str(id_)]] = int(grade)
     return found
+
+
+def _is_grade(value: Any) -> bool:
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return bool(number and 0 <= value <= _GRADES and int(value) == value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -134,8 +134,9 @@ class Hasher:
         Raises:
             ModelMismatchError: The model has no vectors of that kind.
             UsageError: Features are given to a model that does not use them, or are missing, of another width, not
-                finite or zero.
+                finite or zero; or ``texts`` is one text, a mapping or a table, or a text is not a string.
         """
+        _check_texts(texts)
         method = self.method
         if self._direct is not None and features is None and vectors is None and len(texts) <= FEW:
             return self._read_directly(self._direct, texts, role)
@@ -321,6 +322,19 @@ class Hasher:
         hasher = cls(method, vocabulary, record.corpus, record.edition)
         hasher._direct = direct_encoder(hasher.method)
         return hasher
+
+
+def _check_texts(texts: Any) -> None:
+    """Raise :class:`UsageError` unless these are texts; the letters of one would be encoded as a text each."""
+    if isinstance(texts, str | bytes):
+        raise UsageError(f"texts={texts[:40]!r} is one text.", "give a list of texts: [...].")
+    if isinstance(texts, Mapping) or not hasattr(texts, "__len__") or getattr(texts, "ndim", 1) != 1:
+        raise UsageError(f"texts is a {type(texts).__name__}.", "give a list of texts, or a column of a table.")
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UsageError(
+                f"texts[{place}] is {text!r}, a {type(text).__name__}.", "give strings; leave out what is missing."
+            )
 
 
 def _check_numbers(directory: Path, weights: dict[str, torch.Tensor]) -> None:
