@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from texthash.errors import UsageError
+from texthash.errors import TexthashError, UsageError
 from texthash.local.index import Index
 from texthash.local.texts import as_labels, as_texts, check_unique
 
@@ -112,9 +112,19 @@ def test_a_model_encodes_lists_of_texts_alone(model, texts, message):
         model.encode(texts)
 
 
+def test_a_lone_surrogate_is_refused_before_it_is_stored(model):
+    with pytest.raises(UsageError, match=r"texts\[1\] is not Unicode text: a lone surrogate at character 5"):
+        Index(model, ["goal", "goal \ud800"])
+    with pytest.raises(UsageError, match=r"ids\[0\] is not Unicode text"):
+        Index(model, TWO, ids=["\ud800", "x"])
+
+
 @pytest.mark.parametrize("k", [2.5, True, "5", None, float("nan")])
 def test_the_number_of_hits_is_a_whole_number(model, k):
     index = Index(model, ["sort an array", "open a file"])
     with pytest.raises(UsageError, match=r"the limit is .*, a \w+\."):
         index.search("sort", k=k)
     assert len(index.search("sort", k=np.int64(2))) == 2
+    if k is not None:
+        with pytest.raises(TexthashError, match=r"the radius is .*, a \w+"):
+            index.search("sort", radius=k)

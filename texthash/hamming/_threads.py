@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
@@ -60,6 +61,8 @@ def arguments(
             "encode queries with the model that made the index",
         )
     longest = 64 * len(words)
+    if radius is not None and (isinstance(radius, bool) or not isinstance(radius, Integral)):
+        raise TexthashError(f"the radius is {radius!r}, a {type(radius).__name__}", "give a whole number of bits")
     if radius is not None and radius < 0:
         raise TexthashError(f"the radius is {radius}", "give a number of bits, 0 or more")
     bound = 1 + (longest if radius is None else min(radius, longest))

@@ -28,6 +28,13 @@ def as_texts(texts: Iterable[str], name: str = "texts", column: str = COLUMN) ->
             raise UsageError(
                 f"{name}[{place}] is {value!r}, a {type(value).__name__}.", "give strings; leave out what is missing."
             )
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:  # no index could store it
+            raise UsageError(
+                f"{name}[{place}] is not Unicode text: a lone surrogate at character {error.start}.",
+                "read its source as UTF-8, or replace it.",
+            ) from None
     return values
 
 
