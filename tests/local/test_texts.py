@@ -105,7 +105,7 @@ def test_an_id_that_occurs_twice_is_named():
         (pd.Series(["goal", float("nan")]), r"texts\[1\] is nan"),
         ([b"goal"], r"texts\[0\] is b'goal', a bytes"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_a_model_encodes_lists_of_texts_alone(model, texts, message):
     with pytest.raises(UsageError, match=message):
