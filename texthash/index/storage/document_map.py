@@ -60,7 +60,7 @@ class DocumentMap:
         complete: bool,
         held: HeldCopy | None = None,
     ) -> None:
-        self.fragments = fragments
+        self._fragments = fragments
         self._complete = complete
         self._held = held
         batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
@@ -107,8 +107,12 @@ class DocumentMap:
             at = np.minimum(np.searchsorted(own, addresses[rows]), len(own) - 1)
             found[rows] = own[at] == addresses[rows]
         if not self._complete:
-            found &= np.isin(addresses >> _OFFSET_BITS, self.fragments)
+            found &= ~self.lacks(addresses)
         return found
+
+    def lacks(self, addresses: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return which row addresses of the version are in fragments that the map does not have, bool [N]."""
+        return ~np.isin(addresses >> _OFFSET_BITS, self._fragments)
 
     def rows(self, addresses: NDArray[np.uint64], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Return columns of the rows at some addresses, all of which are in the map, in their order."""

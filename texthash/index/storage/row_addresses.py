@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 Numbers = NDArray[np.int64]
 Addresses = NDArray[np.uint64]
-_OFFSET_BITS = np.uint64(32)
 _COLUMNS = ["number", "id", "code", "labels", KNOWN]
 _TAIL = pa.schema({"number": pa.int64(), "id": pa.string(), "labels": pa.list_(pa.string()), "_rowaddr": pa.uint64()})
 
@@ -141,8 +140,11 @@ class StoredRows:
         columns = [*_TAIL.names, *attribute_columns(change.added.schema)]
         tail = pa.concat_tables([kept, change.added.select(columns)], promote_options="default").sort_by("number")
         all_touched = np.union1d(self.touched, touched)
-        missing = np.flatnonzero(_missing(mapped, self.addresses))
-        late = self.addresses[missing[~np.isin(self.numbers[missing], all_touched)]]
+        late = None
+        if mapped is not None and mapped.is_copy:
+            missing = np.flatnonzero(mapped.lacks(self.addresses))
+            kept_late = self.addresses[missing[~np.isin(self.numbers[missing], all_touched)]]
+            late = _late(dataset, mapped, np.concatenate([kept_late, tail["_rowaddr"].to_numpy()]), self.late)
         return replace(
             self,
             dataset=dataset,
@@ -150,7 +152,7 @@ class StoredRows:
             touched=all_touched,
             tail=tail.combine_chunks(),
             map=mapped,
-            late=_late(dataset, mapped, np.concatenate([late, tail["_rowaddr"].to_numpy()]), self.late),
+            late=late,
             kept=KeptSelections(),
         )
 
@@ -191,8 +193,19 @@ class StoredRows:
 
     def mapped(self, numbers: Numbers, columns: list[str]) -> list[dict[str, Any]] | None:
         """Return columns of documents from the map, in their order; None if one of them is not in memory."""
+        return self._read(numbers, columns, from_disk=False)
+
+    def documents(self, numbers: Numbers, columns: list[str]) -> list[dict[str, Any]] | None:
+        """Return columns of documents in their order; None if one of them does not exist.
+
+        They come from memory where it has them.
+        """
+        return self._read(numbers, columns, from_disk=True)
+
+    def _read(self, numbers: Numbers, columns: list[str], *, from_disk: bool) -> list[dict[str, Any]] | None:
         if self.map is None or not self.map.columns.issuperset(columns):
-            return None
+            table = self.take(numbers, columns) if from_disk else None
+            return None if table is None else table.to_pylist()
         addresses = self.find(numbers)
         if addresses is None:
             return None
@@ -200,25 +213,10 @@ class StoredRows:
         if held.all():
             return self.map.rows(addresses, columns)
         late = None if self.late is None else self.late.rows(addresses[~held], columns)
+        if late is None and from_disk:
+            table = self.take(numbers[~held], columns)
+            late = None if table is None else table.to_pylist()
         return None if late is None else _merged(held, self.map.rows(addresses[held], columns), late)
-
-    def documents(self, numbers: Numbers, columns: list[str]) -> list[dict[str, Any]] | None:
-        """Return columns of documents in their order; None if one of them does not exist.
-
-        They come from memory where it has them.
-        """
-        found = self.mapped(numbers, columns)
-        if found is not None:
-            return found
-        if self.map is None or not self.map.columns.issuperset(columns):
-            table = self.take(numbers, columns)
-            return None if table is None else table.to_pylist()
-        addresses = self.find(numbers)
-        if addresses is None:
-            return None
-        held = self.map.holds(addresses)
-        late = self.take(numbers[~held], columns)
-        return _merged(held, self.map.rows(addresses[held], columns), [] if late is None else late.to_pylist())
 
     def select(self, where: Where) -> Selection:
         """Return the documents that fulfil a condition."""
@@ -270,16 +268,9 @@ def _late(
     """Return the rows of those fragments that the map of a shard in an object store does not have."""
     if mapped is None or not mapped.is_copy:
         return None
-    missing = addresses[_missing(mapped, addresses)]
+    missing = addresses[mapped.lacks(addresses)]
     columns = [name for name in dataset.schema.names if name in mapped.columns]
     return LateRows.read(missing, lambda some: rows_at(dataset, some, columns), before)
-
-
-def _missing(mapped: DocumentMap | None, addresses: Addresses) -> NDArray[np.bool_]:
-    """Return which addresses are in fragments that the map of a shard in an object store does not have."""
-    if mapped is None or not mapped.is_copy:
-        return np.zeros(len(addresses), np.bool_)
-    return ~np.isin(addresses >> _OFFSET_BITS, mapped.fragments)
 
 
 def _merged(held: NDArray[np.bool_], here: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[dict[str, Any]]:
