@@ -9,8 +9,6 @@ from texthash.errors import UsageError
 if TYPE_CHECKING:
     from texthash.index.releases.release import Release
 
-_RESTORED = "-restored-"
-
 
 class WritesNotKeptError(UsageError):
     """Error raised before a release with documents that were written to it is replaced by one without these writes."""
@@ -21,10 +19,11 @@ def changed_since_built(release: Release) -> bool:
 
     These are releases after a write, and those whose index was made from a live one by a promotion or a backup.
     """
+    from texthash.index.releases.backup import RESTORED
     from texthash.index.writing.reencode import RECODED
 
     name = release.index_uri.rstrip("/").rpartition("/")[2]
-    return release.parent is not None or name.endswith(RECODED) or _RESTORED in name
+    return release.parent is not None or name.endswith(RECODED) or RESTORED in name
 
 
 def check_writes_kept(current: Release | None, version: str | None) -> None:

@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from texthash.paths import StateDir
 
 _RECORD, _STARTED, _MODEL = "backup.json", "started.json", "model"
+# In the name of an index that was restored, by which it differs from one of a corpus.
+RESTORED = "-restored-"
 _LOCK = ".lock"
 _ROWS = 8_192
 _OWN = re.compile(r"\.lock|\.?(shard-\d+|model|started\.json|backup\.json)(\..*)?")  # with unfinished ones
@@ -150,7 +152,7 @@ def restore_backup(home: StateDir, source: str) -> Release:
     manifests = _checked_shards(root, record, file)
     _check_model(root / _MODEL, record.model_digest)
     fingerprint = _fingerprint(root, file, len(manifests))
-    index = home.index / f"{record.model}-restored-{fingerprint}-{len(manifests)}"
+    index = home.index / f"{record.model}{RESTORED}{fingerprint}-{len(manifests)}"
     model = home.root / "models" / f"{record.model}-{record.model_digest[:12]}"
     targets = [shard_path(index, number) for number in range(len(manifests))]
     for target in (index, model, *targets, *(model / name for name in MODEL_FILES)):
