@@ -101,8 +101,8 @@ class TrainedModel:
         return cls(**{**vars(record), "directory": directory, "config": _completed(config, directory / "hasher")})
 
 
-def readable_models(directories: Iterable[Path]) -> list[TrainedModel]:
-    """Return the trained models of some directories; those with a broken record are logged instead."""
+def readable_models(directories: Iterable[Path]) -> Iterator[TrainedModel]:
+    """Yield the trained models of some directories; those with a broken record are logged instead."""
     return read_all(directories, TrainedModel.read, broken="log")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -43,8 +43,8 @@ def sealed(record: dict[str, Any]) -> dict[str, Any]:
     return {**record, DIGEST: _digest(record)}
 
 
-def read_all(paths: Iterable[Path], read: Callable[[Path], T], *, broken: Literal["raise", "log"]) -> list[T]:
-    """Return the records of several files, without those that another process has deleted meanwhile.
+def read_all(paths: Iterable[Path], read: Callable[[Path], T], *, broken: Literal["raise", "log"]) -> Iterator[T]:
+    """Yield the records of several files, without those that another process has deleted meanwhile.
 
     Args:
         paths: Files of the records.
@@ -54,10 +54,9 @@ def read_all(paths: Iterable[Path], read: Callable[[Path], T], *, broken: Litera
     Raises:
         TexthashError: A record is broken, and ``broken`` is ``"raise"``.
     """
-    found: list[T] = []
     for path in paths:
         try:
-            found.append(read(path))
+            record = read(path)
         except FileNotFoundError:
             continue
         except TexthashError as error:
@@ -66,7 +65,8 @@ def read_all(paths: Iterable[Path], read: Callable[[Path], T], *, broken: Litera
             if broken == "raise":
                 raise
             log_line(f"warning: {error.problem}")
-    return found
+            continue
+        yield record
 
 
 def read_record(path: Path, remedy: str, error: type[TexthashError] = TexthashError) -> dict[str, Any]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import CorpusShape
-from texthash.errors import TexthashError
 from texthash.io.listing import matching
-from texthash.io.records import read_typed
+from texthash.io.records import read_all, read_typed
 from texthash.methods.registry import build, resolved
 from texthash.paths import StateDir
-from texthash.progress import log_line
 from texthash.tuning.sweep import REDUCTION
 from texthash.tuning.trial import planned_epochs
 
@@ -92,15 +91,11 @@ def _seconds_of_an_epoch(config: Config, home: StateDir) -> tuple[str | None, fl
     """Return the newest model of the method on the corpus at the nearest width, and its mean seconds per epoch."""
     pattern = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-*/run.json"
     found = []
-    for path in matching(home.runs / "models", pattern):
-        try:
-            record = read_typed(_Trained, path, "train the model again.", partly=True)
-            modified = path.stat().st_mtime
-        except TexthashError as error:  # one broken record among many
-            log_line(f"warning: {error.problem}")
-            continue
-        except FileNotFoundError:  # deleted meanwhile
-            continue
+
+    def dated(path: Path) -> tuple[Path, _Trained, float]:
+        return path, read_typed(_Trained, path, "train the model again.", partly=True), path.stat().st_mtime
+
+    for path, record, modified in read_all(matching(home.runs / "models", pattern), dated, broken="log"):
         method = record.config.method
         if method.name != config.method.name:
             continue

@@ -149,7 +149,7 @@ class _SweepRecord:
 
 def _known(root: Path, stem: str) -> list[Sweep]:
     """Return the sweeps whose names begin with ``stem``; those with a broken record are logged instead."""
-    return read_all(matching(root, f"{stem}-*/{_RECORD}"), lambda path: Sweep.read(path.parent), broken="log")
+    return list(read_all(matching(root, f"{stem}-*/{_RECORD}"), lambda path: Sweep.read(path.parent), broken="log"))
 
 
 def open_sweep(config: Config, corpus: PreparedCorpus, home: StateDir) -> Sweep:
