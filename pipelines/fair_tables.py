@@ -39,6 +39,39 @@ def equal_budget(folder: Path) -> str:
     return table((*header, "before", "best trial", "epochs"), (line for _, line in lines))
 
 
+def reused(folder: Path) -> str:
+    """Return P@100 on test of the settings that the budget found, on other corpora and at other widths.
+
+    A line is a method, a column a corpus at a width. A method with no cell on test but that of the search is left out.
+    """
+    results = rows_so_far(folder / "results.csv")
+    searched = {tuple(key.split("/")) for key in read_tuned(folder)}
+    rows = [row for row in results if row["settings"] == "tuned"]
+    elsewhere = [row for row in rows if _cell(row) not in searched]
+    methods = {row["method"] for row in elsewhere}
+    homes = {(corpus, edition) for corpus, edition, _, _ in searched}
+    places = list(dict.fromkeys(_at(row) for row in rows if row["method"] in methods))
+    places.sort(key=lambda place: (place[:2] not in homes, place[0] if place[:2] not in homes else "", int(place[2])))
+    lines = []
+    for method in methods:
+        cells = [[row for row in rows if (*_at(row), row["method"]) == (*place, method)] for place in places]
+        lines.append((f"`{method}`", *(mean(found, "p_at_100") for found in cells)))
+    lines.sort(key=lambda line: [float(value or 0) for value in line[1:]], reverse=True)
+    cosine = {(row["corpus"], row["edition"]): row["p_at_100"] for row in results if row["method"] == "tfidf_cosine"}
+    lines.append(
+        ("cosine of tf-idf", *(f"{float(value):.3f}" if (value := cosine.get(at[:2])) else "" for at in places))
+    )
+    return table(("method", *(f"{corpus}, {edition}, {bits} bits" for corpus, edition, bits in places)), lines)
+
+
+def _cell(row: Row) -> tuple[str, ...]:
+    return row["corpus"], row["edition"], row["method"], row["bits"]
+
+
+def _at(row: Row) -> tuple[str, str, str]:
+    return row["corpus"], row["edition"], row["bits"]
+
+
 def _before(tuned: float, old: Rows) -> str:
     if not old:
         return ""
@@ -128,7 +161,7 @@ def orders(folder: Path) -> str:
 
 
 def _of(rows: Rows, place: tuple[str, ...]) -> Rows:
-    return [row for row in rows if (row["corpus"], row["edition"], row["method"], row["bits"]) == place]
+    return [row for row in rows if _cell(row) == place]
 
 
 def _place(row: Row) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ def main() -> int:
             DOCS / "results.md",
             {
                 "equal budget": fair_tables.equal_budget(RESULTS.parent),
+                "reused": fair_tables.reused(RESULTS.parent),
                 "results": _results(),
                 "orders": fair_tables.orders(RESULTS.parent),
             },
@@ -193,7 +194,8 @@ def _results() -> str:
     for row in read_rows(RESULTS):
         if row["settings"] != "tuned":  # those are in the table of equal budgets
             editions[row["corpus"], row["edition"]].append(row)
-    return "\n".join(_edition(*name, rows) for name, rows in editions.items())
+    named = {name: rows for name, rows in editions.items() if any(row["bits"] for row in rows)}  # not the cosine alone
+    return "\n".join(_edition(*name, rows) for name, rows in named.items())
 
 
 def _edition(corpus: str, edition: str, rows: Rows) -> str:

@@ -85,37 +85,65 @@ def read_table(path: Path) -> Mapping[str, Any]:
     table: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     _check_keys(path, table, {"rounds", "methods", *({"orders", "budget"} & set(table))})
     for number, rung in enumerate(table["rounds"], start=1):
-        _check_keys(f"{path}, round {number}", rung, {"corpus", "bits", "seeds", *({"preset"} & set(rung))})
+        optional = {"preset", "methods", "overrides"} & set(rung)
+        _check_keys(f"{path}, round {number}", rung, {"corpus", "bits", "seeds", *optional})
     if "budget" in table:
         keys = {"corpus", "bits", "seeds", "trials", "seed", "epochs", "space", "methods"}
         _check_keys(f"{path}, budget", table["budget"], keys)
     return table
 
 
-def cells(table: Mapping[str, Any], only: Sequence[str] = ()) -> Iterator[Cell]:
-    """Yield all cells of a table, round by round, each once."""
+def cells(table: Mapping[str, Any], only: Sequence[str] = (), rounds: Sequence[int] = ()) -> Iterator[Cell]:
+    """Yield the cells of a table, or of its rounds of these numbers, round by round, each once."""
     methods = _chosen(table["methods"], only)
     seen: set[Key] = set()
-    for rung in table["rounds"]:
-        for cell in _cells(load_config(ROOT / rung["corpus"], _TRAINING), rung, methods):
+    for number, rung in enumerate(table["rounds"], start=1):
+        if rounds and number not in rounds:
+            continue
+        of_round = {name: own for name, own in methods.items() if name in rung.get("methods", methods)}
+        for cell in _tuned_before(table, rung, of_round) if rung.get("preset") == "tuned" else _cells(rung, of_round):
             if cell.key not in seen:
                 seen.add(cell.key)
                 yield cell
 
 
-def _cells(base: Config, rung: Mapping[str, Any], methods: Mapping[str, Any]) -> Iterator[Cell]:
+def _cells(rung: Mapping[str, Any], methods: Mapping[str, Any]) -> Iterator[Cell]:
+    base = load_config(ROOT / rung["corpus"], (*_TRAINING, *rung.get("overrides", ())))
     yield Cell(base, REFERENCE, 0)
-    if rung.get("preset") == "tuned":
-        methods = {name: {**own, "params": {}} for name, own in methods.items() if name in found_settings()}
     for bits in rung["bits"]:
         for method, own in methods.items():
-            params, preset = own.get("params", {}), rung.get("preset", own.get("preset", "default"))
-            chosen = base.method.model_validate({"name": method, "bits": bits, "params": params, "preset": preset})
-            settings = "hand" if params else preset
-            corpus = base.corpus.derive(features=own.get("features", base.corpus.features))
+            params, preset = own.get("params", {}), own.get("preset", "default")
+            config = _of_method(base, own, {"name": method, "bits": bits, "params": params, "preset": preset})
             for seed in rung["seeds"]:
                 if seed in own.get("seeds", rung["seeds"]):
-                    yield Cell(base.derive(method=chosen, corpus=corpus), method, seed, settings)
+                    yield Cell(config, method, seed, "hand" if params else preset)
+
+
+def _tuned_before(table: Mapping[str, Any], rung: Mapping[str, Any], methods: Mapping[str, Any]) -> Iterator[Cell]:
+    """Yield cells at the settings that the budget found, elsewhere: trained as there, with patience."""
+    base = load_config(ROOT / rung["corpus"], rung.get("overrides", ()))
+    yield Cell(base, REFERENCE, 0)
+    for bits in rung["bits"]:
+        for method, own in methods.items():
+            if method not in found_settings():
+                continue
+            config = _of_method(base, own, {"name": method, "bits": bits, "preset": "tuned"})
+            for seed in rung["seeds"]:
+                if seed in table["budget"]["methods"][method].get("seeds", rung["seeds"]):
+                    yield Cell(_epochs_of_budget(config, table, own), method, seed, "tuned")
+
+
+def _of_method(base: Config, own: Mapping[str, Any], method: Mapping[str, Any]) -> Config:
+    corpus = base.corpus.derive(features=own.get("features", base.corpus.features))
+    return base.derive(method=base.method.model_validate(method), corpus=corpus)
+
+
+def _epochs_of_budget(config: Config, table: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
+    """Return the configuration with its method's epochs, as many as the budget has at most."""
+    params = {**hyperparameters(config.method.name), **own.get("params", {})}
+    if "epochs" not in params:
+        return config
+    return config.derive(training={"epochs": min(params["epochs"], table["budget"]["epochs"])})
 
 
 def tuned_cells(table: Mapping[str, Any], only: Sequence[str] = ()) -> Iterator[Cell]:
@@ -141,10 +169,8 @@ def _chosen(methods: Mapping[str, Any], only: Sequence[str]) -> Mapping[str, Any
 
 def _searched(table: Mapping[str, Any], cell: Cell, home: StateDir, corpora: Corpora) -> Cell:
     """Return a cell with the settings that are found for its method."""
-    budget, hand = table["budget"], table["methods"].get(cell.method, {}).get("params", {})
-    config, own = cell.config, {**hyperparameters(cell.method), **hand}
-    if "epochs" in own:
-        config = config.derive(training={"epochs": min(own["epochs"], budget["epochs"])})
+    budget, own = table["budget"], table["methods"].get(cell.method, {})
+    config, hand = _epochs_of_budget(cell.config, table, own), own.get("params", {})
     # Named epochs are those of the line above.
     hand = {name: value for name, value in hand.items() if name != "epochs"}
     params = search(config, corpora.prepared(config), home, budget, hand, RESULTS.parent)
@@ -178,6 +204,9 @@ def main() -> int:
     options.add_argument("--dry-run", action="store_true", help="print the remaining cells")
     options.add_argument("--validation", action="store_true", help=f"add missing values of {VALIDATION}")
     options.add_argument("--tuned", action="store_true", help="run the cells of the table's budget")
+    options.add_argument(
+        "--rounds", nargs="+", type=int, default=(), metavar="N", help="numbers of rounds; default: all"
+    )
     options.add_argument("--only", nargs="+", default=(), metavar="METHOD", help="methods of the table; default: all")
     arguments = options.parse_args()
     return finish(lambda: _main(arguments), arguments.verbose)
@@ -203,7 +232,8 @@ def _left(table: Mapping[str, Any], rows: Mapping[Key, Row], arguments: argparse
     if arguments.tuned and "budget" not in table:
         remedy = "see configs/reproductions/methods.yaml."
         raise UsageError(f"{arguments.table} has no budget, so nothing is searched.", remedy)
-    for cell in (tuned_cells if arguments.tuned else cells)(table, arguments.only):
+    chosen = arguments.only
+    for cell in tuned_cells(table, chosen) if arguments.tuned else cells(table, chosen, arguments.rounds):
         row = rows.get(cell.key)
         if row is None if not arguments.validation else row and not row[VALIDATION]:
             yield cell

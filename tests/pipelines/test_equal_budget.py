@@ -109,6 +109,34 @@ def test_a_dry_run_prints_the_cells_and_trains_nothing(reproduce, table, tmp_pat
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_found_settings_are_trained_elsewhere_as_in_the_search(reproduce, table):
+    content = yaml.safe_load(table.read_text(encoding="utf-8"))
+    corpus = content["budget"]["corpus"]
+    rounds = [
+        {"corpus": corpus, "bits": [16], "seeds": [0]},
+        {"corpus": corpus, "bits": [16], "seeds": [0, 1], "preset": "tuned", "methods": ["nash", "itq"],
+         "overrides": ["corpus.edition.name=other"]},
+    ]  # fmt: skip
+    content = {**content, "rounds": rounds, "methods": {**content["methods"], "lsh": {}}}
+    table.write_text(yaml.safe_dump(content, sort_keys=False))
+    by_hand, found = (list(reproduce.cells(reproduce.read_table(table), rounds=[number])) for number in (1, 2))
+    assert [cell.key[2:] for cell in by_hand] == [
+        ("tfidf_cosine", "", "", ""),
+        ("nash", "16", "0", "hand"),
+        ("itq", "16", "0", "default"),
+        ("lsh", "16", "0", "default"),
+    ]
+    assert [cell.key[1:] for cell in found] == [
+        ("other", "tfidf_cosine", "", "", ""),
+        ("other", "nash", "16", "0", "tuned"),
+        ("other", "nash", "16", "1", "tuned"),
+        ("other", "itq", "16", "0", "tuned"),
+    ]
+    nash = found[1].config
+    assert (nash.method.preset, nash.training.epochs, nash.training.patience) == ("tuned", 2, 10)
+    assert by_hand[1].config.training.patience is None
+
+
 def test_a_method_that_the_table_lacks_is_refused_with_those_it_has(reproduce, table, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--only", "itq", "snuhh"])
     assert reproduce.main() == 2
