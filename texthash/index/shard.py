@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.plain_scan import distances_where
+from texthash.index.contents import compare, counted, read_contents
 from texthash.index.filters.language import Where
 from texthash.index.filters.parts import Part
 from texthash.index.filters.selection import Selection
@@ -35,7 +36,7 @@ from texthash.index.storage.arrow_schema import (
 from texthash.index.storage.checksum import Checksum
 from texthash.index.storage.document_copies import map_of
 from texthash.index.storage.file_digests import check_manifest, check_opened, recorded
-from texthash.index.storage.lance_errors import REMEDY, reading
+from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.row_addresses import StoredRows, difference
 from texthash.index.storage.shard_format import DOCUMENT_FIELDS, ShardManifest, open_documents, read_manifest
 from texthash.io.atomic import is_local
@@ -137,10 +138,9 @@ class Shard:
         with reading(str(path)):
             dataset = open_documents(path, version, manifest.bits)
             check_opened(path, dataset, digests)
-            rows, table = StoredRows.read(dataset, map_of(path, dataset, copies))
-        found = _counted(Checksum(), table, manifest.bits)
-        _compare(f"version {dataset.version} of {path}", found, checksum)
-        return cls(str(path), manifest, rows, _index_of(table, manifest.bits, rows.numbers), found, copies=copies)
+            mapped = map_of(path, dataset, copies)
+        read = read_contents(path, dataset, mapped, manifest.bits, checksum)
+        return cls(str(path), manifest, read.rows, read.index, read.checksum, copies=copies)
 
     def advanced(self, version: int, checksum: str | None = None) -> Shard:
         """Return the shard in another version. If few rows differ, only these are read, and the tables are shared.
@@ -162,17 +162,12 @@ class Shard:
             check_opened(path, dataset, digests)
             change = difference(self._rows.dataset, dataset, most) if self._rows.changes < most else None
             mapped = map_of(path, dataset, self._copies)
-            if change is None:
-                rows, table = StoredRows.read(dataset, mapped)
-        bits, what = self.manifest.bits, f"version {version} of {self.uri}"
+        bits = self.manifest.bits
         if change is None:
-            found = _counted(Checksum(), table, bits)
-            _compare(what, found, checksum)
-            return Shard(
-                self.uri, self.manifest, rows, _index_of(table, bits, rows.numbers), found, copies=self._copies
-            )
-        found = _counted(self._checksum_without(change.removed), change.added, bits)
-        _compare(what, found, checksum)
+            read = read_contents(path, dataset, mapped, bits, checksum)
+            return Shard(self.uri, self.manifest, read.rows, read.index, read.checksum, copies=self._copies)
+        found = counted(self._checksum_without(change.removed), change.added, bits)
+        compare(f"version {version} of {self.uri}", found, checksum)
         index = self._index.without(change.removed)
         added = change.added.filter(pa.array(known_of(change.added)))
         if len(added):
@@ -443,29 +438,6 @@ def _with_mapping(rows: list[dict[str, Any]], attributes: bool) -> list[dict[str
         for row in rows:
             row[ATTRIBUTES] = take_attributes(row)
     return rows
-
-
-def _index_of(rows: pa.Table, bits: int, ascending: NDArray[np.int64]) -> DeferredIndex:
-    """Return the index of the rows that have a known word; it shares ``ascending``, their numbers, where it can."""
-    known = known_of(rows)
-    if not known.all():
-        rows = rows.filter(pa.array(known))
-    numbers = rows["number"].to_numpy()
-    same = np.array_equal(numbers, ascending)
-    return DeferredIndex(codes_of(rows["code"], bits), ascending if same else numbers)
-
-
-def _counted(checksum: Checksum, rows: pa.Table, bits: int) -> Checksum:
-    """Add rows to a checksum and return it."""
-    checksum.add(rows["number"].to_numpy(), codes_of(rows["code"], bits), known_of(rows))
-    return checksum
-
-
-def _compare(what: str, found: Checksum, expected: str | None) -> None:
-    if expected is not None and str(found) != expected:
-        raise TexthashError(
-            f"{what} is damaged: its rows have the checksum {found}, but {expected} was released.", REMEDY
-        )
 
 
 def merge(parts: Sequence[Hits], limit: int, offset: int = 0) -> tuple[Hits, list[NDArray[np.int64]]]:
