@@ -21,6 +21,7 @@ from texthash.config.root import Config, load_config, parse_config
 from texthash.config.section import Bits, Section, Seed, Seeds, Widths, environment_variables, parse_section
 from texthash.config.service import (
     DOCUMENT_COPIES_BYTES,
+    MAPPED_FILES_BYTES,
     AutoscalingConfig,
     LimitsConfig,
     RerankConfig,
@@ -35,6 +36,7 @@ from texthash.config.tuning import Range, TuningConfig
 __all__ = [
     "DOCUMENT_COPIES_BYTES",
     "IRRELEVANT_TO_WEIGHTS",
+    "MAPPED_FILES_BYTES",
     "AutoscalingConfig",
     "Bits",
     "ClusterConfig",

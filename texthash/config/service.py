@@ -15,6 +15,7 @@ from texthash.config.section import VARIABLES, Section
 
 _HOST_NAME = r"^(\*|\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)$"
 DOCUMENT_COPIES_BYTES = 20_000_000_000
+MAPPED_FILES_BYTES = 20_000_000_000
 _GRPC_PORT, _TRACING = "TEXTHASH_GRPC_PORT", "TEXTHASH_TRACING"
 
 
@@ -124,6 +125,12 @@ class ServiceConfig(Section):
         ge=0,
         description="disk of a node for copies of the documents of an index in an object store, from which searches "
         "read them; a shard whose documents do not fit reads them from the store. 0: no copies",
+    )
+    mapped_files_bytes: int = Field(
+        MAPPED_FILES_BYTES,
+        ge=0,
+        description="disk of a node for files from which its processes map codes, tables and words of shards, so that "
+        "these take memory once; of a shard that does not fit, each process has its own. 0: no files",
     )
     batch_wait_ms: float = Field(
         0.0, ge=0, description="without effect: a pass takes the requests that waited while the one before it ran"

@@ -21,6 +21,7 @@ from texthash.index.storage.row_addresses import StoredRows
 if TYPE_CHECKING:
     import lance
 
+    from texthash.index.keywords.postings import KeywordIndex
     from texthash.index.memory.multi_index import MultiIndex
 
 
@@ -32,11 +33,13 @@ class Contents:
         rows: Its documents.
         index: Their codes.
         checksum: Checksum of their numbers and codes.
+        keywords: Their words, if these were read.
     """
 
     rows: StoredRows
     index: DeferredIndex | MultiIndex
     checksum: Checksum
+    keywords: KeywordIndex | None = None
 
 
 def read_contents(

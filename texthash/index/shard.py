@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.plain_scan import distances_where
-from texthash.index.contents import compare, counted, read_contents
+from texthash.index.contents import compare, counted
 from texthash.index.filters.language import Where
 from texthash.index.filters.parts import Part
 from texthash.index.filters.selection import Selection
 from texthash.index.keywords.stored import StoredKeywords
 from texthash.index.keywords.top import load_kernel
+from texthash.index.mapped_contents import map_contents
 from texthash.index.memory.deferred import DeferredIndex
 from texthash.index.memory.flat import Hits, join_plans
 from texthash.index.storage.arrow_schema import (
@@ -81,9 +82,10 @@ class Shard:
         keywords: StoredKeywords | None = None,
         *,
         copies: LocalCopies | None = None,
+        files: LocalCopies | None = None,
     ) -> None:
         self.uri = uri
-        self._copies = copies
+        self._copies, self._files = copies, files
         self.manifest = manifest
         self._checksum = checksum
         self.version: int = rows.dataset.version
@@ -102,8 +104,9 @@ class Shard:
         model: str | None = None,
         checksum: str | None = None,
         copies: LocalCopies | None = None,
+        files: LocalCopies | None = None,
     ) -> Shard:
-        """Read the codes and numbers of a shard into memory.
+        """Read the codes and numbers of a shard into memory, or map them.
 
         Inexpensive checks find damage: the digests of manifests and deletion files, the sizes of all other files, and
         the checksum of the rows that are read.
@@ -117,6 +120,8 @@ class Shard:
                 :class:`texthash.index.storage.checksum.Checksum`.
             copies: Copies of the documents of shards in an object store, which searches then read from the disk of
                 this node; None reads them from the store. One that does not fit is logged, and not made.
+            files: Files of this node from which its processes map codes and tables; None reads them into memory, as for
+                a shard whose file does not fit, which is logged. They need a known checksum.
 
         Raises:
             TexthashError: The shard or that version is missing, damaged or of a later format.
@@ -139,8 +144,8 @@ class Shard:
             dataset = open_documents(path, version, manifest.bits)
             check_opened(path, dataset, digests)
             mapped = map_of(path, dataset, copies)
-        read = read_contents(path, dataset, mapped, manifest.bits, checksum)
-        return cls(str(path), manifest, read.rows, read.index, read.checksum, copies=copies)
+        read = map_contents(files, path, dataset, mapped, manifest.bits, checksum)
+        return cls(str(path), manifest, read.rows, read.index, read.checksum, copies=copies, files=files)
 
     def advanced(self, version: int, checksum: str | None = None) -> Shard:
         """Return the shard in another version. If few rows differ, only these are read, and the tables are shared.
@@ -164,8 +169,8 @@ class Shard:
             mapped = map_of(path, dataset, self._copies)
         bits = self.manifest.bits
         if change is None:
-            read = read_contents(path, dataset, mapped, bits, checksum)
-            return Shard(self.uri, self.manifest, read.rows, read.index, read.checksum, copies=self._copies)
+            read = map_contents(self._files, path, dataset, mapped, bits, checksum)
+            return self._with(read.rows, read.index, read.checksum)
         found = counted(self._checksum_without(change.removed), change.added, bits)
         compare(f"version {version} of {self.uri}", found, checksum)
         index = self._index.without(change.removed)
@@ -174,7 +179,16 @@ class Shard:
             index = index.added(codes_of(added["code"], bits), added["number"].to_numpy())
         rows = self._rows.advanced(dataset, change, mapped)
         keywords = self.keywords.advanced(rows, change)
-        return Shard(self.uri, self.manifest, rows, index, found, keywords, copies=self._copies)
+        return self._with(rows, index, found, keywords)
+
+    def _with(
+        self,
+        rows: StoredRows,
+        index: DeferredIndex | MultiIndex,
+        checksum: Checksum,
+        keywords: StoredKeywords | None = None,
+    ) -> Shard:
+        return Shard(self.uri, self.manifest, rows, index, checksum, keywords, copies=self._copies, files=self._files)
 
     def _checksum_without(self, removed: NDArray[np.int64]) -> Checksum:
         """Return the checksum of the remaining rows. Codes are taken from memory, or read if no word is known."""

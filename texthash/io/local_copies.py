@@ -1,7 +1,7 @@
-"""Local copies of large objects of a store, each with a known SHA-256, on a disk of this node within a budget.
+"""Files that the processes of a node share, on its disk within a budget: copies of objects, and files made from others.
 
-A process that uses a copy holds a shared lock on it, which the system frees when the process dies; only copies that
-nobody holds are removed. Objects never change, so a copy whose digest is right is good for ever.
+A process that uses a file holds a shared lock on it, which the system frees when the process dies; only files that
+nobody holds are removed. What they are made from never changes, so an undamaged one is good for ever.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256 as new_sha256
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from texthash.errors import TexthashError
 from texthash.io.atomic import exclusive
@@ -48,6 +49,15 @@ class HeldCopy:
     file: IO[bytes]
 
 
+class Made(Protocol):
+    """Content of a file that is made on this node."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    def write(self, file: IO[bytes]) -> None: ...
+
+
 class LocalCopies:
     """Copies below one folder, which all processes of the node share.
 
@@ -58,15 +68,23 @@ class LocalCopies:
         folder: Folder of the copies.
         most_bytes: Budget of all copies together.
         least_free: Bytes that stay free on the disk.
+        setting: Name of the setting of the budget, for errors.
 
     Attributes:
         refused: Objects that were found to have no room.
     """
 
-    def __init__(self, folder: Path, most_bytes: int, least_free: int = _LEAST_FREE) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        most_bytes: int,
+        least_free: int = _LEAST_FREE,
+        setting: str = "service.document_copies_bytes",
+    ) -> None:
         self._folder = folder
         self._most_bytes = most_bytes
         self._least_free = least_free
+        self._setting = setting
         self.refused: set[Path] = set()
 
     def hold(self, source: Path, size: int, sha256: str) -> HeldCopy:
@@ -85,42 +103,69 @@ class LocalCopies:
         """
         target = self._folder / str(source).partition("://")[2].strip("/")
         target = target.with_name(f"{target.stem}-{sha256[:16]}{target.suffix}")
+        return self._hold(
+            source,
+            target,
+            lambda path: size_and_sha256(path) == (size, sha256),
+            lambda: self._put(source, target, size, partial(_receive, source, (size, sha256))),
+        )
+
+    def hold_made(
+        self, name: str, source: Path, is_intact: Callable[[Path], bool], make: Callable[[], Made]
+    ) -> HeldCopy:
+        """Return a file that is made from a source; it is made if there is none, or if the one there is damaged.
+
+        Of several processes one makes it, and the others wait.
+
+        Args:
+            name: Path of the file, relative to the folder.
+            source: Path of the source, for errors and the log.
+            is_intact: Function that returns whether a file is whole, and that of the source.
+            make: Function that returns the content.
+
+        Raises:
+            NoRoomError: There is no room for the file; the error names the reason.
+        """
+        target = self._folder / name
+
+        def put() -> None:
+            with _of_the_store():
+                content = make()
+            self._put(source, target, content.size_bytes, content.write)
+
+        return self._hold(source, target, is_intact, put)
+
+    def _hold(self, source: Path, target: Path, is_intact: Callable[[Path], bool], put: Callable[[], None]) -> HeldCopy:
         with _as_no_room(source):
             target.parent.mkdir(parents=True, exist_ok=True)
-            found = _intact(target, size, sha256)
+            found = _intact(target, is_intact)
             if found is None:
                 with exclusive(target.with_name(target.name + _LOCK)):
-                    found = _intact(target, size, sha256)  # another process may have fetched it meanwhile
+                    found = _intact(target, is_intact)  # another process may have put it there meanwhile
                     if found is None:
-                        self._fetch(source, target, size, sha256)
-                        found = _intact(target, size, sha256)
+                        put()
+                        found = _intact(target, is_intact)
             if found is None:
                 raise NoRoomError(f"the copy {target} of {source} was removed at once.", "see what removes it.")
             os.utime(target, ns=(time.time_ns(), target.stat().st_mtime_ns))
             self._tidy(target)
         return found
 
-    def _fetch(self, source: Path, target: Path, size: int, sha256: str) -> None:
+    def _put(self, source: Path, target: Path, size: int, write: Callable[[IO[bytes]], None]) -> None:
         target.unlink(missing_ok=True)
-        partial = target.with_name(f".{target.name}{_PARTIAL}")  # of one process at a time
+        unfinished = target.with_name(f".{target.name}{_PARTIAL}")  # of one process at a time
         try:
-            with partial.open("w+b") as file:
+            with unfinished.open("w+b") as file:
                 with exclusive(self._folder / f"room{_LOCK}"):
                     fcntl.flock(file, fcntl.LOCK_SH)
                     self._make_room(source, size)
                     os.posix_fallocate(file.fileno(), 0, size)  # others count it, and the disk cannot become full
-                log_line(f"copying {source} ({megabytes(size)}) to {target}")
-                with _of_the_store():
-                    found = _received(source, file)
-                if found != (size, sha256):
-                    raise TexthashError(
-                        f"{source} is damaged: it has other bytes than were written.",
-                        "restore a backup, or `texthash index rollback` to an intact release.",
-                    )
-            partial.rename(target)
+                log_line(f"writing {target} ({megabytes(size)}) from {source}")
+                write(file)
+            unfinished.rename(target)
             _checked.add(_key(target))
         finally:
-            partial.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
 
     def _make_room(self, source: Path, size: int) -> None:
         """Remove unused copies until another one fits.
@@ -145,7 +190,7 @@ class LocalCopies:
         raise NoRoomError(
             f"{source} has {megabytes(size)}; with the copies in use it exceeds the budget of "
             f"{megabytes(self._most_bytes)}.",
-            "raise service.document_copies_bytes.",
+            f"raise {self._setting}.",
         )
 
     def _tidy(self, target: Path) -> None:
@@ -160,8 +205,8 @@ class LocalCopies:
         return [path for path in self._folder.rglob("*") if path.suffix != _LOCK and path.is_file()]
 
 
-def _intact(path: Path, size: int, sha256: str) -> HeldCopy | None:
-    """Return a copy with a lock on it; None if there is none, or if it is damaged. Its bytes are read once."""
+def _intact(path: Path, is_intact: Callable[[Path], bool]) -> HeldCopy | None:
+    """Return a file with a lock on it; None if there is none, or if it is damaged. Its bytes are read once."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -169,27 +214,35 @@ def _intact(path: Path, size: int, sha256: str) -> HeldCopy | None:
     fcntl.flock(file, fcntl.LOCK_SH)
     try:
         if not os.path.samestat(os.fstat(file.fileno()), path.stat()):  # removed before it was locked
-            return _intact(path, size, sha256)
+            return _intact(path, is_intact)
         key = _key(path)
     except FileNotFoundError:
         return None
     if key not in _checked:
-        if size_and_sha256(path) != (size, sha256):
-            log_line(f"the copy {path} is damaged, and is fetched again")
+        if not is_intact(path):
+            log_line(f"the copy {path} is damaged, and is made again")
             return None
         _checked.add(key)
     return HeldCopy(path, file)
 
 
-def _received(source: Path, file: IO[bytes]) -> tuple[int, str]:
-    """Write an object into a file, and return its bytes and its SHA-256."""
+def _receive(source: Path, expected: tuple[int, str], file: IO[bytes]) -> None:
+    """Write an object into a file.
+
+    Raises:
+        TexthashError: Its bytes or its SHA-256 are not as expected.
+    """
     size, total = 0, new_sha256()
-    with source.open("rb") as remote:
+    with _of_the_store(), source.open("rb") as remote:
         while block := remote.read(_BLOCK):
             size += len(block)
             total.update(block)
             file.write(block)
-    return size, total.hexdigest()
+    if (size, total.hexdigest()) != expected:
+        raise TexthashError(
+            f"{source} is damaged: it has other bytes than were written.",
+            "restore a backup, or `texthash index rollback` to an intact release.",
+        )
 
 
 def _key(path: Path) -> tuple[str, int, int, int]:

@@ -59,6 +59,22 @@ class MultiIndex:
         self._layout = BitOrder(order)
         self._set(Segment(self._layout.words(codes), numbers), self._empty_segment())
 
+    @classmethod
+    def of_parts(
+        cls, order: NDArray[np.int64], base: Segment, tables: Tables | None, model: CostModel | None
+    ) -> MultiIndex:
+        """Return the index that has these :attr:`parts`."""
+        index = object.__new__(cls)
+        index.bits, index._layout = len(order), BitOrder(order)
+        index._set(base, index._empty_segment())
+        index._tables, index._model = tables, model
+        return index
+
+    @property
+    def parts(self) -> tuple[Segment, Tables | None, CostModel | None]:
+        """Segment, tables and costs of an index that was never changed; without tables before :meth:`prepare`."""
+        return self._base, self._tables, self._model
+
     def _set(self, base: Segment, tail: Segment) -> None:
         self._base, self._tail = base, tail
         self._packed = None if base.live is None else kernels.pack_allow(base.live)

@@ -216,7 +216,12 @@ class Release:
             )
 
     def open_shard(
-        self, home: StateDir, number: int, opened: Shard | None = None, copies: LocalCopies | None = None
+        self,
+        home: StateDir,
+        number: int,
+        opened: Shard | None = None,
+        copies: LocalCopies | None = None,
+        files: LocalCopies | None = None,
     ) -> Shard:
         """Open one shard in the version of this release. Raises the same errors as :meth:`check`.
 
@@ -225,6 +230,7 @@ class Release:
             number: Position of the shard.
             opened: Opened shard; if it is another version of the same shard, only the differences are read.
             copies: Local copies of documents in an object store, as for :meth:`texthash.index.shard.Shard.open`.
+            files: Files of this node that are mapped, as for the same.
         """
         from texthash.index.shard import Shard  # This imports the kernels, which a reader of records does not need.
 
@@ -234,7 +240,7 @@ class Release:
         if opened is not None and opened.uri == str(path):
             shard = opened.advanced(state.version, state.checksum)
         else:
-            shard = Shard.open(path, state.version, checksum=state.checksum, copies=copies)
+            shard = Shard.open(path, state.version, checksum=state.checksum, copies=copies, files=files)
         if len(shard) != state.documents:
             raise TexthashError(
                 f"{path} holds {len(shard)} documents in version {state.version}, but release {self.name} has "

@@ -125,10 +125,15 @@ class StoredRows:
         if np.any(numbers[1:] < numbers[:-1]):
             order = np.argsort(numbers, kind="stable")
             numbers, addresses = numbers[order], addresses[order]
-        base, nothing = BaseTable(dataset, numbers), np.empty(0, np.int64)
-        ordered = base.numbers, addresses
-        late = _late(dataset, mapped, addresses)
-        return cls(dataset, base, *ordered, len(numbers), nothing, _TAIL.empty_table(), mapped, late), table
+        return cls.of(BaseTable(dataset, numbers), dataset, addresses, mapped), table
+
+    @classmethod
+    def of(
+        cls, base: BaseTable, dataset: lance.LanceDataset, addresses: Addresses, mapped: DocumentMap | None
+    ) -> StoredRows:
+        """Return the documents of the base version itself, with the address of each, in their order."""
+        late, nothing = _late(dataset, mapped, addresses), np.empty(0, np.int64)
+        return cls(dataset, base, base.numbers, addresses, len(addresses), nothing, _TAIL.empty_table(), mapped, late)
 
     def advanced(
         self, dataset: lance.LanceDataset, change: Difference, mapped: DocumentMap | None = None

@@ -25,6 +25,7 @@ from texthash.index.filters.parts import ValueCounts
 from texthash.index.filters.selection import Selection
 from texthash.index.storage.arrow_schema import ATTRIBUTE, attribute_types
 from texthash.index.storage.lance_errors import reading
+from texthash.io.local_copies import HeldCopy
 
 if TYPE_CHECKING:
     import lance
@@ -101,10 +102,11 @@ class BaseTable:
     Args:
         dataset: Base version.
         numbers: Its document numbers, int64, ascending.
+        held: File that these are mapped from, held as long as they are used; None for none.
     """
 
-    def __init__(self, dataset: lance.LanceDataset, numbers: Numbers) -> None:
-        self._dataset, self._current, self.numbers = dataset, dataset, numbers
+    def __init__(self, dataset: lance.LanceDataset, numbers: Numbers, held: HeldCopy | None = None) -> None:
+        self._dataset, self._current, self.numbers, self._held = dataset, dataset, numbers, held
         self.postings = Postings(dataset)
         self._columns: dict[str, Column | None] = {}
         self._lock = threading.Lock()
