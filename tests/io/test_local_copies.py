@@ -13,6 +13,7 @@ import pytest
 from tests.io.store import Store
 from tests.small_disk import small_disk
 from texthash.errors import TexthashError
+from texthash.io.array_file import ArrayFile, holds
 from texthash.io.local_copies import HeldCopy, LocalCopies, NoRoomError
 from texthash.paths import as_path
 
@@ -115,3 +116,39 @@ def test_a_failing_store_is_not_taken_for_a_full_disk(store: Store, tmp_path: Pa
     assert not isinstance(failed.value, TexthashError)
     store.reset()
     assert objects.hold("a", content).path.read_bytes() == content
+
+
+def test_a_file_is_made_once_whoever_asks_and_again_when_damaged(tmp_path: Path) -> None:
+    files, made = LocalCopies(tmp_path / "files", 10_000, least_free=0), []
+
+    def make() -> ArrayFile:
+        made.append(1)
+        return ArrayFile({"version": 1})
+
+    def hold() -> HeldCopy:
+        return files.hold_made("shard/1.arrays", tmp_path / "shard", lambda path: holds(path, {"version": 1}), make)
+
+    with ThreadPoolExecutor(8) as pool:
+        held = list(pool.map(lambda _: hold(), range(8)))
+    assert len({copy.path for copy in held}) == len(made) == 1
+    for damaged in (b"", held[0].path.read_bytes()[:-1]):
+        held[0].path.write_bytes(damaged)
+        assert holds(hold().path, {"version": 1})
+    assert len(made) == 3
+
+
+def test_a_file_without_room_is_not_left_and_names_the_setting(tmp_path: Path) -> None:
+    files = LocalCopies(tmp_path / "files", 10, least_free=0, setting="some.setting")
+    with pytest.raises(NoRoomError, match=r"some\.setting"):
+        files.hold_made("a.arrays", tmp_path, lambda path: holds(path, {}), lambda: ArrayFile({}))
+    assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
+
+
+def test_an_error_of_making_is_raised_as_it_is(tmp_path: Path) -> None:
+    def fail() -> ArrayFile:
+        raise OSError("the store is away")
+
+    files = LocalCopies(tmp_path / "files", 10_000, least_free=0)
+    with pytest.raises(OSError, match="away") as failed:
+        files.hold_made("a.arrays", tmp_path, lambda path: holds(path, {}), fail)
+    assert not isinstance(failed.value, TexthashError)

@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming._simd import LANES
+from texthash.hamming.codes import as_readonly
 
 Words = NDArray[np.uint64]
 Mask = NDArray[np.bool_] | NDArray[np.uint32]
@@ -80,17 +81,6 @@ def _mask(allow: Mask | None, rows: int) -> NDArray[np.uint32]:
         f"the mask of allowed rows is a {allow.dtype} array of shape {allow.shape}",
         f"give bool [{rows}], or the result of pack_allow for it",
     )
-
-
-def as_readonly(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a read-only contiguous view.
-
-    Read-only arrays (shared memory, files) and writable ones are different types to Numba, which would compile the
-    kernels for both.
-    """
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
 
 
 def by_query(query_words: Words) -> Words:

@@ -8,6 +8,7 @@ byte ``i // 8``. This is ``numpy.packbits``, and the layout that faiss, usearch,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,3 +154,14 @@ def empty_words(words: int, rows: int) -> NDArray[np.uint64]:
     memory = np.empty(size + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
     return memory[start : start + size].view(np.uint64).reshape(words, rows)
+
+
+def as_readonly(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a read-only contiguous view.
+
+    Read-only arrays (shared memory, files) and writable ones are different types to Numba, which would compile the
+    kernels for both.
+    """
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
 from texthash.hamming import _mih
-from texthash.hamming._threads import Mask, Words, arguments, as_readonly, run_parallel
-from texthash.hamming.codes import check_bits, check_codes, to_words
+from texthash.hamming._threads import Mask, Words, arguments, run_parallel
+from texthash.hamming.codes import as_readonly, check_bits, check_codes, to_words
 
 # Largest number of values of a table per row: more values would be mostly empty, and cost memory.
 _VALUES_PER_ROW = 1.5

@@ -21,7 +21,7 @@ from texthash.index.filters.parts import Part
 from texthash.index.filters.selection import Selection
 from texthash.index.keywords.stored import StoredKeywords
 from texthash.index.keywords.top import load_kernel
-from texthash.index.mapped_contents import map_contents
+from texthash.index.mapped_contents import MappedFiles, map_contents
 from texthash.index.memory.deferred import DeferredIndex
 from texthash.index.memory.flat import Hits, join_plans
 from texthash.index.storage.arrow_schema import (
@@ -82,7 +82,7 @@ class Shard:
         keywords: StoredKeywords | None = None,
         *,
         copies: LocalCopies | None = None,
-        files: LocalCopies | None = None,
+        files: MappedFiles | None = None,
     ) -> None:
         self.uri = uri
         self._copies, self._files = copies, files
@@ -104,7 +104,7 @@ class Shard:
         model: str | None = None,
         checksum: str | None = None,
         copies: LocalCopies | None = None,
-        files: LocalCopies | None = None,
+        files: MappedFiles | None = None,
     ) -> Shard:
         """Read the codes and numbers of a shard into memory, or map them.
 
@@ -145,7 +145,8 @@ class Shard:
             check_opened(path, dataset, digests)
             mapped = map_of(path, dataset, copies)
         read = map_contents(files, path, dataset, mapped, manifest.bits, checksum)
-        return cls(str(path), manifest, read.rows, read.index, read.checksum, copies=copies, files=files)
+        keywords = StoredKeywords(str(path), read.rows, read.keywords)
+        return cls(str(path), manifest, read.rows, read.index, read.checksum, keywords, copies=copies, files=files)
 
     def advanced(self, version: int, checksum: str | None = None) -> Shard:
         """Return the shard in another version. If few rows differ, only these are read, and the tables are shared.
@@ -170,7 +171,8 @@ class Shard:
         bits = self.manifest.bits
         if change is None:
             read = map_contents(self._files, path, dataset, mapped, bits, checksum)
-            return self._with(read.rows, read.index, read.checksum)
+            keywords = StoredKeywords(self.uri, read.rows, read.keywords)
+            return self._with(read.rows, read.index, read.checksum, keywords)
         found = counted(self._checksum_without(change.removed), change.added, bits)
         compare(f"version {version} of {self.uri}", found, checksum)
         index = self._index.without(change.removed)
@@ -186,7 +188,7 @@ class Shard:
         rows: StoredRows,
         index: DeferredIndex | MultiIndex,
         checksum: Checksum,
-        keywords: StoredKeywords | None = None,
+        keywords: StoredKeywords,
     ) -> Shard:
         return Shard(self.uri, self.manifest, rows, index, checksum, keywords, copies=self._copies, files=self._files)
 

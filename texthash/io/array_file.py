@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 _MARK = b"THarray1"
@@ -129,3 +130,18 @@ def holds(path: Path, facts: Mapping[str, Any]) -> bool:
             return not left and file.read() == total.digest()
     except (ValueError, TypeError, KeyError, AttributeError):  # a head that is no JSON, or other JSON
         return False
+
+
+def packed(strings: pa.Array) -> NDArray[np.uint8]:
+    """Return strings as an array of bytes, which a file can hold."""
+    sink = pa.BufferOutputStream()
+    batch = pa.record_batch([strings], names=["strings"])
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    return np.frombuffer(sink.getvalue(), np.uint8)
+
+
+def unpacked(content: NDArray[np.uint8]) -> pa.Array:
+    """Return the strings of the result of :func:`packed`, in its memory."""
+    with pa.ipc.open_stream(pa.py_buffer(content)) as stream:
+        return stream.read_next_batch().column(0)

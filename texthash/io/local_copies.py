@@ -110,6 +110,10 @@ class LocalCopies:
             lambda: self._put(source, target, size, partial(_receive, source, (size, sha256))),
         )
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of this name, whole or not."""
+        return (self._folder / name).exists()
+
     def hold_made(
         self, name: str, source: Path, is_intact: Callable[[Path], bool], make: Callable[[], Made]
     ) -> HeldCopy:

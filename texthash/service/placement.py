@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from texthash.config import DOCUMENT_COPIES_BYTES, ServiceConfig
+from texthash.config import DOCUMENT_COPIES_BYTES, MAPPED_FILES_BYTES, ServiceConfig
 from texthash.errors import TexthashError, UsageError
 from texthash.index.releases.release import Release, read_release
 from texthash.index.shard import Shard
@@ -98,6 +98,7 @@ class LocalShard(ShardServer):
         budget: Memory that models and shards of all opened releases may take, in bytes.
         retry_s: Seconds between two attempts to open a release.
         copies_bytes: Disk of this node for copies of documents in an object store.
+        mapped_bytes: Disk of this node for files from which its processes map shards.
     """
 
     tolerated = (Problem,)
@@ -109,13 +110,15 @@ class LocalShard(ShardServer):
         number: int,
         budget: int,
         retry_s: float = RETRY_S,
+        *,
         copies_bytes: int = DOCUMENT_COPIES_BYTES,
+        mapped_bytes: int = MAPPED_FILES_BYTES,
     ) -> None:
         self._failures: dict[str, tuple[float, Problem]] = {}
         self._retry_s = retry_s
         self._first = release
         self._budget = budget
-        super().__init__(home, release, number, copies_bytes=copies_bytes)
+        super().__init__(home, release, number, copies_bytes=copies_bytes, mapped_bytes=mapped_bytes)
 
     async def self_test(self) -> None:
         """As of any shard; one that could not be opened is tried again."""

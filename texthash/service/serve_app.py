@@ -108,7 +108,7 @@ def build(args: dict[str, Any]) -> serve.Application:
     remote_shards = range(0 if placement.shards else len(release.shards))
     shards = [
         serve.deployment(name=f"shard-{number}", **common, **_scale(service, service.shard_replicas))(_Shard).bind(
-            *opened, number, len(release.shards), service.document_copies_bytes
+            *opened, number, len(release.shards), service.document_copies_bytes, service.mapped_files_bytes
         )
         for number in remote_shards
     ]
@@ -165,10 +165,10 @@ class _Encoder(tracing.Traced, EncoderServer):
 class _Shard(tracing.Traced, ShardServer):
     """Deployment of one shard."""
 
-    def __init__(self, home: str, release: str, number: int, shards: int, copies_bytes: int) -> None:
+    def __init__(self, home: str, release: str, number: int, shards: int, copies_bytes: int, mapped_bytes: int) -> None:
         import_arrow()
         tracing.start()
-        super().__init__(home, release, number, shards, copies_bytes)
+        super().__init__(home, release, number, shards, copies_bytes, mapped_bytes)
 
     async def check_health(self) -> None:
         """Fail if the shard does not search; called by Serve."""
@@ -221,8 +221,15 @@ class _Ingress:
             [RemoteShard(handle, number) for number, handle in enumerate(shards)]
             if shards
             else [
-                LocalShard(home, served.name, n, config.local_memory_bytes, copies_bytes=config.document_copies_bytes)
-                for n in range(len(served.shards))
+                LocalShard(
+                    home,
+                    served.name,
+                    number,
+                    config.local_memory_bytes,
+                    copies_bytes=config.document_copies_bytes,
+                    mapped_bytes=config.mapped_files_bytes,
+                )
+                for number in range(len(served.shards))
             ]
         )
         self._config = config

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from texthash.hamming.codes import as_readonly
 from texthash.index.filters.selection import Selection
 from texthash.index.keywords.bm25 import KeywordStatistics, LengthNorm
 from texthash.index.keywords.impacts import Impacts
@@ -245,10 +246,10 @@ class Segment:
             known_weights,
             bounds,
             np.argsort(bounds),
-            self.rows,
-            self.counts,
+            own.rows,
+            own.counts,
             own.factors,
-            self.boosts,
+            own.boosts,
             mask,
             most,
             floor,
@@ -260,9 +261,9 @@ class Segment:
         """Return the impacts of the words, which are kept while the mean length is the same."""
         known: Impacts | None = self.__dict__.get("_kept")
         if known is None or known.norm != norm:
-            known = Impacts(
-                norm, self.starts, self.rows, self.counts, norm.factors(self.lengths), self.boosts, self.live
-            )
+            # Read-only as those of a mapped file, since the kernel is compiled for one kind of arrays.
+            rows, counts, boosts = (as_readonly(array) for array in (self.rows, self.counts, self.boosts))
+            known = Impacts(norm, self.starts, rows, counts, norm.factors(self.lengths), boosts, self.live)
             self.__dict__["_kept"] = known
         return known
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.hamming.codes import as_readonly
+
 Top = Callable[..., tuple[NDArray[np.float64], NDArray[np.int64]]]
 
 
@@ -70,10 +72,10 @@ def load_kernel() -> None:
             np.empty(0),
             np.empty(0),
             nothing,
-            np.empty(0, np.int32),
-            np.empty(0, np.uint16),
+            as_readonly(np.empty(0, np.int32)),
+            as_readonly(np.empty(0, np.uint16)),
             np.empty(0),
-            np.empty(0, np.float32),
+            as_readonly(np.empty(0, np.float32)),
             np.empty(0, np.bool_),
             1,
             0.0,

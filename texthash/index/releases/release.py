@@ -35,6 +35,7 @@ from texthash.io.records import FileName, Location, RowChecksum, Sha256, read_al
 from texthash.paths import STORE_VARIABLE
 
 if TYPE_CHECKING:
+    from texthash.index.mapped_contents import MappedFiles
     from texthash.index.shard import Shard
     from texthash.io.local_copies import LocalCopies
     from texthash.models.hasher import Hasher
@@ -221,7 +222,7 @@ class Release:
         number: int,
         opened: Shard | None = None,
         copies: LocalCopies | None = None,
-        files: LocalCopies | None = None,
+        files: MappedFiles | None = None,
     ) -> Shard:
         """Open one shard in the version of this release. Raises the same errors as :meth:`check`.
 

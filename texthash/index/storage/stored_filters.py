@@ -31,14 +31,22 @@ if TYPE_CHECKING:
     import lance
 
 Numbers = NDArray[np.int64]
+LabelArrays = tuple[dict[str, int], NDArray[np.int64], Numbers]
 _KEPT = 16
 
 
 class Postings:
-    """Documents of each label in one version of a dataset, read on first use."""
+    """Documents of each label in one version of a dataset, read on first use.
 
-    def __init__(self, dataset: lance.LanceDataset) -> None:
+    Args:
+        dataset: The version.
+        arrays: Its :attr:`arrays`, where they are known.
+    """
+
+    def __init__(self, dataset: lance.LanceDataset, arrays: LabelArrays | None = None) -> None:
         self._dataset = dataset
+        if arrays is not None:
+            self.__dict__["arrays"] = arrays
 
     def numbers(self, labels: Iterable[str]) -> Numbers:
         """Return the numbers of the documents that have one of the labels, int64.
@@ -50,7 +58,7 @@ class Postings:
         return np.concatenate([*(numbers[starts[n] : starts[n + 1]] for n in known), np.empty(0, np.int64)])
 
     @cached_property
-    def arrays(self) -> tuple[dict[str, int], NDArray[np.int64], Numbers]:
+    def arrays(self) -> LabelArrays:
         """Label numbers by name, starts [labels + 1], and document numbers grouped by label."""
         with reading(self._dataset.uri):
             table = self._dataset.to_table(columns=["number", "labels"])
@@ -102,12 +110,19 @@ class BaseTable:
     Args:
         dataset: Base version.
         numbers: Its document numbers, int64, ascending.
+        postings: Its labels; None reads them on first use.
         held: File that these are mapped from, held as long as they are used; None for none.
     """
 
-    def __init__(self, dataset: lance.LanceDataset, numbers: Numbers, held: HeldCopy | None = None) -> None:
+    def __init__(
+        self,
+        dataset: lance.LanceDataset,
+        numbers: Numbers,
+        postings: Postings | None = None,
+        held: HeldCopy | None = None,
+    ) -> None:
         self._dataset, self._current, self.numbers, self._held = dataset, dataset, numbers, held
-        self.postings = Postings(dataset)
+        self.postings = postings or Postings(dataset)
         self._columns: dict[str, Column | None] = {}
         self._lock = threading.Lock()
 

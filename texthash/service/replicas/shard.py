@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.config import DOCUMENT_COPIES_BYTES
+from texthash.config import DOCUMENT_COPIES_BYTES, MAPPED_FILES_BYTES
 from texthash.index.filters.facets import FacetType
 from texthash.index.filters.language import Where
 from texthash.index.filters.order import After, Listed, Sort
@@ -18,6 +18,7 @@ from texthash.index.filters.parts import ValueCounts
 from texthash.index.keywords.analysis import document_text
 from texthash.index.keywords.bm25 import KeywordStatistics
 from texthash.index.keywords.postings import KeywordHits
+from texthash.index.mapped_contents import MappedFiles
 from texthash.index.matches import Matches, count_in, list_in
 from texthash.index.releases.release import CURRENT, read_release, readable_releases
 from texthash.index.rescoring import scores_of
@@ -44,6 +45,7 @@ class ShardServer:
         number: Number of the shard.
         shards: Number of shards of the service; None takes that of the release.
         copies_bytes: Disk of this node for copies of documents in an object store.
+        mapped_bytes: Disk of this node for files from which its processes map shards.
     """
 
     tolerated: tuple[type[Exception], ...] = ()
@@ -56,9 +58,11 @@ class ShardServer:
         number: int,
         shards: int | None = None,
         copies_bytes: int = DOCUMENT_COPIES_BYTES,
+        mapped_bytes: int = MAPPED_FILES_BYTES,
     ) -> None:
         self._home = resolve_home(home)
         self._copies = document_copies(copies_bytes)
+        self._files = MappedFiles(mapped_bytes, apart=True) if mapped_bytes else None
         self._number = number
         self._metrics = ShardMetrics(number)
         self._shards = ReleaseCache(
@@ -169,7 +173,7 @@ class ShardServer:
 
     def _open(self, release: str, newest: Shard | None) -> Shard:
         record = read_release(self._home, release)
-        shard = record.open_shard(self._home, self._number, newest, self._copies)
+        shard = record.open_shard(self._home, self._number, newest, self._copies, self._files)
         shard.warmup()
         return_freed_memory()
         return shard

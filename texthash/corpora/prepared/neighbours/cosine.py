@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix
 from texthash.corpora.prepared.neighbours import kernel
 from texthash.corpora.prepared.neighbours.search import BLOCK_ROWS, Neighbours, all_nearest
 from texthash.errors import UsageError
-from texthash.hamming._threads import as_readonly
+from texthash.hamming.codes import as_readonly
 
 # A similarity for each row of a tile stays in the second-level cache, and a row's number in a tile fits 16 bits.
 _TILE_ROWS = 16_384
