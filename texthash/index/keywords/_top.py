@@ -21,6 +21,8 @@ _WINDOW = 4096  # documents whose scores are summed together: their sums stay in
 _BITS = 64
 # Sums of bounds are in another order than those of scores, and rounded differently.
 _SLACK = 1.0 + 1e-9
+_BELOW = 1.0 - 1e-9
+_TINY = np.finfo(np.float64).tiny
 # Numba's annotations describe the function that generates code, not the operation that a compiled function calls.
 _operation: Any = intrinsic
 
@@ -194,3 +196,85 @@ def _top(
 
 
 top = compiled(_top)
+
+
+def _largest(word: int, starts: Any, rows: Any, counts: Any, factors: Any) -> float:
+    """Return the largest impact of a word in any document."""
+    largest = 0.0
+    for place in range(starts[word], starts[word + 1]):
+        count = float(counts[place])
+        largest = max(largest, count / max(count + factors[rows[place]], _TINY))
+    return largest
+
+
+def _reached_by(word: int, k: int, starts: Any, rows: Any, counts: Any, factors: Any, boosts: Any, live: Any) -> float:
+    """Return what k documents reach at least by a word alone, boosts included; 0 if fewer contain it."""
+    if starts[word + 1] - starts[word] < k:
+        return 0.0
+    found = np.empty(starts[word + 1] - starts[word], np.float64)
+    size = 0
+    for place in range(starts[word], starts[word + 1]):
+        row = rows[place]
+        if not len(live) or live[row]:
+            count = float(counts[place])
+            found[size] = count / max(count + factors[row], _TINY) * boosts[row]
+            size += 1
+    return np.partition(found[:size], size - k)[size - k] if size >= k else 0.0
+
+
+_largest = compiled(_largest)
+_reached_by = compiled(_reached_by)
+
+
+def _top_of_each(
+    firsts: Any,
+    terms: Any,
+    weights: Any,
+    starts: Any,
+    rows: Any,
+    counts: Any,
+    factors: Any,
+    boosts: Any,
+    live: Any,
+    most: Any,
+    reached: Any,
+    best_scores: Any,
+    best_rows: Any,
+    sizes: Any,
+) -> None:
+    """Find the best documents of several queries, by (score descending, row).
+
+    ``terms[firsts[q]:firsts[q + 1]]`` are the words of query q, with their ``weights``. ``starts`` to ``boosts`` are
+    the postings of all words; ``live`` is a mask of rows, or empty. ``most`` and ``reached`` hold a figure of each
+    word, or not a number where it is not known yet. Output: ``best_scores`` float64 [Q, k], ``best_rows`` int64 [Q, k],
+    ``sizes`` int64 [Q].
+    """
+    k = best_scores.shape[1]
+    for query in range(len(firsts) - 1):
+        first, last = firsts[query], firsts[query + 1]
+        words = last - first
+        begins, ends, bounds = np.empty(words, np.int64), np.empty(words, np.int64), np.empty(words, np.float64)
+        floor = 0.0
+        for place in range(words):
+            word, weight = terms[first + place], weights[first + place]
+            begins[place], ends[place] = starts[word], starts[word + 1]
+            if np.isnan(most[word]):
+                most[word] = _largest(word, starts, rows, counts, factors)
+            if np.isnan(reached[word]):
+                reached[word] = _reached_by(word, k, starts, rows, counts, factors, boosts, live)
+            bounds[place] = weight * most[word]
+            floor = max(floor, weight * reached[word])
+        order = np.argsort(bounds)
+        scores, found = top(
+            begins, ends, weights[first:last], bounds, order, rows, counts, factors, boosts, live, k, _BELOW * floor
+        )
+        size = len(scores)
+        for end in range(size - 1, 0, -1):  # The root is the worst of those that are left.
+            worst_score, worst_row = scores[0], found[0]
+            _replace_worst(scores[:end], found[:end], end, scores[end], found[end])
+            scores[end], found[end] = worst_score, worst_row
+        best_scores[query, :size], best_rows[query, :size] = scores, found
+        sizes[query] = size
+
+
+top_of_each = compiled(_top_of_each)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from texthash.index.keywords.bm25 import LengthNorm
 
-_MOST_KEPT = 200_000  # figures of words
+_MOST_KEPT = 4  # numbers of documents
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,26 +34,34 @@ class Impacts:
     factors: NDArray[np.float64]
     boosts: NDArray[np.float32]
     live: NDArray[np.bool_] | None
-    _most: dict[int, float] = field(default_factory=dict)
-    _reached: dict[tuple[int, int], float] = field(default_factory=dict)
+    _reached: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
-    def most(self, word: int) -> float:
-        """Return the largest impact of a word in any document."""
-        found = self._most.get(word)
-        if found is None:
-            if len(self._most) >= _MOST_KEPT:
-                self._most.clear()
-            found = self._most[word] = float(self._of(word).max(initial=0.0))
-        return found
+    @cached_property
+    def largest(self) -> NDArray[np.float64]:
+        """Largest impact of each word, float64 [T]; not a number where it was not needed yet."""
+        return np.full(len(self.starts) - 1, np.nan)
 
-    def reached(self, word: int, documents: int) -> float:
-        """Return what so many documents reach at least by this word alone, boosts included; 0 if fewer contain it."""
-        found = self._reached.get((word, documents))
+    def reached_by(self, documents: int) -> NDArray[np.float64]:
+        """Return the results of :meth:`reached` by word, float64 [T]; not a number where it was not needed yet."""
+        found = self._reached.get(documents)
         if found is None:
             if len(self._reached) >= _MOST_KEPT:
                 self._reached.clear()
-            found = self._reached[word, documents] = self._read_reached(word, documents)
+            found = self._reached[documents] = np.full(len(self.starts) - 1, np.nan)
         return found
+
+    def most(self, word: int) -> float:
+        """Return the largest impact of a word in any document."""
+        if np.isnan(self.largest[word]):
+            self.largest[word] = self._of(word).max(initial=0.0)
+        return float(self.largest[word])
+
+    def reached(self, word: int, documents: int) -> float:
+        """Return what so many documents reach at least by this word alone, boosts included; 0 if fewer contain it."""
+        kept = self.reached_by(documents)
+        if np.isnan(kept[word]):
+            kept[word] = self._read_reached(word, documents)
+        return float(kept[word])
 
     def _read_reached(self, word: int, documents: int) -> float:
         if not 0 < documents <= self.starts[word + 1] - self.starts[word]:

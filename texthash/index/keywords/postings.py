@@ -229,7 +229,7 @@ class Segment:
         known = [(self.terms[term], weight) for term, weight in zip(terms, weights, strict=True) if term in self.terms]
         if not known:
             return KeywordHits(np.empty(0, np.int64), np.empty(0))
-        at, own = np.asarray([at for at, _ in known]), self._normed(norm)
+        at, own = np.asarray([at for at, _ in known]), self.impacts(norm)
         mask = np.empty(0, np.bool_) if self.live is None else self.live
         if allowed is not None:
             here = allowed.of(self.numbers, ascending=True)
@@ -257,13 +257,18 @@ class Segment:
         order = np.lexsort((rows, -scores))  # rows are in the order of numbers
         return KeywordHits(self.numbers[rows[order]], scores[order])
 
-    def _normed(self, norm: LengthNorm) -> Impacts:
+    def positions(self, terms: Sequence[str]) -> NDArray[np.int64]:
+        """Return the position of each word, int64; -1 for one that no document contains."""
+        return np.asarray([self.terms.get(term, -1) for term in terms], np.int64)
+
+    def impacts(self, norm: LengthNorm) -> Impacts:
         """Return the impacts of the words, which are kept while the mean length is the same."""
         known: Impacts | None = self.__dict__.get("_kept")
         if known is None or known.norm != norm:
             # Read-only as those of a mapped file, since the kernel is compiled for one kind of arrays.
-            rows, counts, boosts = (as_readonly(array) for array in (self.rows, self.counts, self.boosts))
-            known = Impacts(norm, self.starts, rows, counts, norm.factors(self.lengths), boosts, self.live)
+            arrays = (self.starts, self.rows, self.counts, self.boosts)
+            starts, rows, counts, boosts = (as_readonly(array) for array in arrays)
+            known = Impacts(norm, starts, rows, counts, norm.factors(self.lengths), boosts, self.live)
             self.__dict__["_kept"] = known
         return known
 

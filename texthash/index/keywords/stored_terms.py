@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +42,13 @@ class StoredTerms(Mapping[str, int]):
     def __iter__(self) -> Iterator[str]:
         for word in self._words:
             yield word.as_py()
+
+    def get(self, word: str, default: Any = None) -> Any:
+        """Return the position of a word, or the default."""
+        found = self._kept.get(word)
+        if found is None:
+            found = self._position(word)
+        return default if found == _ABSENT else found
 
     def __contains__(self, word: object) -> bool:
         return isinstance(word, str) and self._position(word) != _ABSENT

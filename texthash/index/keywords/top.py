@@ -57,32 +57,34 @@ def plain_top(
     return sums[best], best
 
 
-_kernels: list[Any] = []
+_kernels: list[tuple[Any, Any]] = []
 
 
 def load_kernel() -> None:
-    """Load or compile the kernel, which later searches of this process use."""
+    """Load or compile the kernels, which later searches of this process use."""
     if not _kernels:
-        from texthash.index.keywords._top import top
+        from texthash.index.keywords._top import top, top_of_each
 
-        nothing = np.empty(0, np.int64)
-        top(
-            nothing,
-            nothing,
-            np.empty(0),
-            np.empty(0),
-            nothing,
+        nothing, no_weights, all_allowed = np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_)
+        postings = (
             as_readonly(np.empty(0, np.int32)),
             as_readonly(np.empty(0, np.uint16)),
-            np.empty(0),
+            no_weights,
             as_readonly(np.empty(0, np.float32)),
-            np.empty(0, np.bool_),
-            1,
-            0.0,
+            all_allowed,
         )
-        _kernels.append(top)
+        top(nothing, nothing, no_weights, no_weights, nothing, *postings, 1, 0.0)
+        none = np.zeros(1, np.int64)
+        found = np.empty((0, 1)), np.empty((0, 1), np.int64), nothing
+        top_of_each(none, nothing, no_weights, as_readonly(none), *postings, no_weights, no_weights, *found)
+        _kernels.append((top, top_of_each))
 
 
 def top_documents() -> Top:
     """Return the function that searches: the compiled one if it is loaded."""
-    return _kernels[0] if _kernels else plain_top
+    return _kernels[0][0] if _kernels else plain_top
+
+
+def top_of_each() -> Any | None:
+    """Return the compiled function that searches for several queries; None if it is not loaded."""
+    return _kernels[0][1] if _kernels else None

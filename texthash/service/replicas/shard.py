@@ -191,7 +191,7 @@ def _matching_release(home: StateDir, release: str, shards: int | None) -> str:
 
 
 def _search_keywords(shard: Shard, queries: Sequence[KeywordQuery]) -> list[KeywordResult]:
-    found = [_keyword_hits(shard, query) for query in queries]
+    found = _keyword_hits(shard, queries)
     coded = [(query.code, hits.numbers) for query, (hits, _) in zip(queries, found, strict=True) if query.code]
     near = iter(shard.distances_of_each([code for code, _ in coded], [numbers for _, numbers in coded]))
     return [
@@ -200,14 +200,25 @@ def _search_keywords(shard: Shard, queries: Sequence[KeywordQuery]) -> list[Keyw
     ]
 
 
-def _keyword_hits(shard: Shard, query: KeywordQuery) -> tuple[KeywordHits, float]:
-    """Return the hits of one query, and the seconds of its condition."""
-    statistics = query.statistics or shard.keywords.statistics(list(query.terms))
-    start = time.perf_counter()
-    if query.where is not None:
+def _keyword_hits(shard: Shard, queries: Sequence[KeywordQuery]) -> list[tuple[KeywordHits, float]]:
+    """Return the hits of each query, and the seconds of its condition."""
+    found: dict[int, tuple[KeywordHits, float]] = {}
+    together: dict[int, list[int]] = {}  # queries without a condition, by their limit
+    statistics = [query.statistics or shard.keywords.statistics(list(query.terms)) for query in queries]
+    for place, query in enumerate(queries):
+        if query.where is None:
+            together.setdefault(query.limit, []).append(place)
+            continue
+        start = time.perf_counter()
         shard.select(query.where)
-    filtering = time.perf_counter() - start
-    return shard.keywords.search(query.terms, statistics, query.limit, query.where), filtering
+        filtering = time.perf_counter() - start
+        hits = shard.keywords.search(query.terms, statistics[place], query.limit, query.where)
+        found[place] = hits, filtering
+    for limit, places in together.items():
+        terms, counts = [queries[place].terms for place in places], [statistics[place] for place in places]
+        for place, hits in zip(places, shard.keywords.search_each(terms, counts, limit), strict=True):
+            found[place] = hits, 0.0
+    return [found[place] for place in range(len(queries))]
 
 
 def _kind_of(shard: Shard, groups: Sequence[QueryGroup]) -> tuple[tuple[object, ...] | None, int]:
