@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.hamming.plain_scan import distances_where
 from texthash.index.contents import compare, counted
 from texthash.index.filters.language import Where
 from texthash.index.filters.parts import Part
@@ -326,10 +325,8 @@ class Shard:
         sizes = [len(own) for own in numbers]
         if not sum(sizes):
             return [np.empty(0, np.int64) for _ in numbers]
-        every = np.concatenate(numbers)
-        held = self._index.holds(every)
-        queries = np.frombuffer(b"".join(codes), np.uint8).reshape(len(sizes), -1).repeat(sizes, axis=0)
-        found = distances_where(held, self._index.codes(every[held]), queries[held])
+        given = np.frombuffer(b"".join(codes), np.uint8).reshape(len(sizes), -1)
+        found = self._index.distances(given, np.repeat(np.arange(len(sizes)), sizes), np.concatenate(numbers))
         return np.split(found, np.cumsum(sizes)[:-1])
 
     def vectors(self, numbers: NDArray[np.int64]) -> NDArray[np.float16]:

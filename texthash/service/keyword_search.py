@@ -11,7 +11,6 @@ from typing import Protocol
 import numpy as np
 
 from texthash.index.keywords.bm25 import KeywordStatistics
-from texthash.index.ranked import Ranked
 from texthash.service.problems import Problem
 from texthash.service.queries import PendingQuery
 from texthash.service.replicas.shard_calls import KeywordQuery, KeywordResult
@@ -72,10 +71,9 @@ class KeywordSearch:
         if not answered:
             raise next(iter(failed.values()))
         for position, query in enumerate(wanted):
-            parts = [answered[number][position] if number in answered else KeywordResult.nothing() for number in asked]
-            hits, distances = [part.hits for part in parts], [part.distances for part in parts]
-            query.filtering = max(query.filtering, *(part.filtering for part in parts))
-            query.keyword = Ranked.by_words(hits, distances, query.request.depth)
+            query.take_words(
+                [answered[number][position] if number in answered else KeywordResult.nothing() for number in asked]
+            )
         return unavailable | failed
 
     async def _counts(self, release: str, terms: set[str]) -> tuple[_Counts | None, dict[int, Problem]]:

@@ -86,6 +86,15 @@ class DeferredIndex:
         codes = self._codes
         return self.index.codes(numbers) if codes is None else codes[np.searchsorted(self.numbers, numbers)]
 
+    def distances(
+        self, query_codes: NDArray[np.uint8], queries: NDArray[np.int64], numbers: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return the distance of each document to a query, int64 [N]. Arguments as of `MultiIndex.distances`."""
+        if self._codes is None:
+            return self.index.distances(query_codes, queries, numbers)
+        held = self.holds(numbers)
+        return plain_scan.distances_where(held, self.codes(numbers[held]), query_codes[queries[held]])
+
     def added(self, codes: NDArray[np.uint8], numbers: NDArray[np.int64]) -> MultiIndex:
         """Return the index with these documents too. Arguments and errors as of `MultiIndex.added`."""
         return self.index.added(codes, numbers)

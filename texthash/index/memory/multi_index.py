@@ -116,6 +116,25 @@ class MultiIndex:
                 codes[here] = self._layout.codes(segment.words[:, rows[here]])
         return codes
 
+    def distances(
+        self, query_codes: NDArray[np.uint8], queries: NDArray[np.int64], numbers: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return the distance of each document to a query, int64 [N]; -1 for a document that does not exist.
+
+        Args:
+            query_codes: Query codes, uint8 [Q, bits / 8].
+            queries: Query of each document, int64 [N].
+            numbers: Document numbers, int64 [N].
+        """
+        words = self._layout.words(query_codes)
+        found = np.full(len(numbers), -1, np.int64)
+        for segment in (self._base, self._tail):
+            rows = segment.places_of(numbers)
+            here = np.flatnonzero(rows >= 0)
+            different = np.bitwise_count(segment.words[:, rows[here]] ^ words[:, queries[here]])
+            found[here] = different.sum(axis=0, dtype=np.int64)
+        return found
+
     def __len__(self) -> int:
         return self._base.live_count + self._tail.live_count
 
