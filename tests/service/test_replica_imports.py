@@ -20,7 +20,7 @@ assert encoded.codes.shape[0] == encoded.margins.shape[0] == 80
 """
 LIGHT = """
 import sys
-from texthash.service.without_pandas import import_arrow, import_serve
+from texthash.service.lean_imports import import_arrow, import_serve
 import_serve()
 import texthash.service.run
 assert not {"pandas", "numba", "scipy", "pyarrow.dataset"} & set(sys.modules)  # of the program

@@ -11,7 +11,7 @@ import psutil
 
 from texthash.cluster import cluster
 from texthash.processes import command_of, descendants, end
-from texthash.service.without_pandas import HOOK, import_serve
+from texthash.service.lean_imports import HOOK, import_serve
 
 # Programs that `ray start` leaves out by `--no-monitor` (of a cluster that changes its size), and by
 # `--include-log-monitor=false` (the output of workers stays in their files), while `ray.init` starts them always; and

@@ -29,6 +29,7 @@ from texthash.service.batching import MOST_REQUESTS, REMOTE_PASSES, RequestBatch
 from texthash.service.coordinator import REMOTE_INLINE_HITS, Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.index_writes import IndexWriteService
+from texthash.service.lean_imports import import_arrow
 from texthash.service.logs import LOGGING, flush_log, log_with_serve
 from texthash.service.memory_budget import MemoryBudget
 from texthash.service.metrics import PlacementMetrics
@@ -42,7 +43,6 @@ from texthash.service.replicas.shard import ShardServer
 from texthash.service.replicas.writer import Write, WriteAck, WriterServer
 from texthash.service.reranking import Reranking
 from texthash.service.rpc import Calls
-from texthash.service.without_pandas import import_arrow
 
 # Maximum size of gRPC messages between deployments; Serve's default of 4 MB is less than a page of long documents. The
 # limits of the service bound what a request returns.

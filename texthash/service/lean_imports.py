@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-HOOK = "texthash.service.without_pandas.import_serve"
+HOOK = "texthash.service.lean_imports.import_serve"
 """Import path of the function that each worker of a cluster for a service calls first."""
 
 
