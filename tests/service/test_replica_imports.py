@@ -48,3 +48,10 @@ def test_queries_are_encoded_and_searched_without_torch(released: StateDir) -> N
 def test_serve_and_arrow_do_without_pandas_which_others_can_import(released: StateDir) -> None:
     program = LIGHT + OPEN.format(home=released.name, release="r000001")
     assert imported(program + "assert 'pandas' not in sys.modules\nimport pandas\npandas.Series([1])") == []
+
+
+def test_kernels_do_without_scipy_which_others_can_import(released: StateDir) -> None:
+    program = "import sys\nfrom texthash.service.lean_imports import import_kernels\nimport_kernels()\n"
+    program += "assert 'numba' in sys.modules and not {'scipy', 'cffi'} & set(sys.modules)\n"
+    program += OPEN.format(home=released.name, release="r000001")
+    assert imported(program + "import scipy.sparse\nscipy.sparse.csr_matrix((2, 2))") == []

@@ -1,6 +1,7 @@
-"""Imports of Ray Serve and Arrow without pandas, which both take along where it is installed to convert its tables.
+"""Imports of libraries without packages that they take along where these are installed, and no request needs.
 
-No request has such a table, and pandas takes 35 MB in every process of a service.
+Ray Serve and Arrow would import pandas to convert its tables, which takes 35 MB in every process of a service, and
+Numba would import SciPy for linear algebra and cffi for its functions, 15 MB in every process that searches.
 """
 
 from __future__ import annotations
@@ -25,6 +26,14 @@ def import_arrow() -> None:
     """Import Arrow's datasets. Arrow looks for pandas once, and does without it in this process from then on."""
     with _hidden("pandas"):
         import pyarrow.dataset  # noqa: F401
+
+
+def import_kernels() -> None:
+    """Import Numba and the kernels. Numba does without linear algebra in this process from then on."""
+    with _hidden("scipy"), _hidden("cffi"):
+        from texthash.hamming.kernels import warmup
+
+        warmup()  # Numba imports what it needs to load kernels with the first one.
 
 
 class _Hiding:

@@ -29,7 +29,7 @@ from texthash.service.batching import MOST_REQUESTS, REMOTE_PASSES, RequestBatch
 from texthash.service.coordinator import REMOTE_INLINE_HITS, Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.index_writes import IndexWriteService
-from texthash.service.lean_imports import import_arrow
+from texthash.service.lean_imports import import_arrow, import_kernels
 from texthash.service.logs import LOGGING, flush_log, log_with_serve
 from texthash.service.memory_budget import MemoryBudget
 from texthash.service.metrics import PlacementMetrics
@@ -167,6 +167,7 @@ class _Shard(tracing.Traced, ShardServer):
 
     def __init__(self, home: str, release: str, number: int, shards: int, copies_bytes: int, mapped_bytes: int) -> None:
         import_arrow()
+        import_kernels()
         tracing.start()
         super().__init__(home, release, number, shards, copies_bytes, mapped_bytes)
 
@@ -212,6 +213,8 @@ class _Ingress:
     ) -> None:
         log_with_serve()
         import_arrow()
+        if not shards:
+            import_kernels()
         tracing.start()
         config = ServiceConfig.model_validate(service)
         state = resolve_home(home)
