@@ -39,6 +39,7 @@ from texthash.service.problems import Problem
 from texthash.service.release_watcher import ReleaseWatcher, wait_for_propagation
 from texthash.service.remote import RemoteEncoder, RemoteShard, RemoteWriter
 from texthash.service.replicas.encoder import Encoded, EncoderServer, LocalEncoder, Texts
+from texthash.service.replicas.free_memory import spare_collector
 from texthash.service.replicas.shard import ShardServer
 from texthash.service.replicas.writer import Write, WriteAck, WriterServer
 from texthash.service.reranking import Reranking
@@ -259,6 +260,7 @@ class _Ingress:
             reranking=self._reranking,
         )
         self._calls = Calls(app, self._config.limits.max_body_bytes)
+        spare_collector()
         return app
 
     async def Encode(self, request: Any, grpc_context: Any) -> Any:
