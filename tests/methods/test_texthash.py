@@ -226,6 +226,24 @@ def test_a_cut_model_of_similarities_scores_by_the_first_values(small_corpus, tm
     assert np.abs(values - whole.pre_threshold_margins(whole.read(texts).values)).max() > 0
 
 
+def test_short_queries_find_their_documents_by_words_that_are_left_out(small_corpus):
+    """Three words of a document find more documents of its label than without few words in training."""
+    texts = [text for table in small_corpus.validation.documents() for text in table["text"].to_pylist()]
+    generator = np.random.default_rng(0)
+    asked = [" ".join(generator.permutation(text.split())[:3]) for text in texts]
+    relevant = (small_corpus.validation.labels @ small_corpus.train.labels.T).toarray() > 0
+    found = {}
+    for name, share in (("few", 1.0), ("all", 0.0)):
+        method = similar(small_corpus, short_queries=share, short_documents=share / 2)
+        fitted = fit(method, small_corpus.train, TrainingConfig(epochs=20, batch_size=64)).method
+        hasher = Hasher.of(fitted, small_corpus)
+        codes = encode_split(fitted, small_corpus.train)
+        values = hasher.query_values(hasher.read(asked, role="query").values)
+        nearest = [np.argsort(-asymmetric(query, codes), kind="stable")[:10] for query in values]
+        found[name] = np.mean([relevant[row, near].mean() for row, near in enumerate(nearest)])
+    assert found["few"] > found["all"]
+
+
 def test_vectors_teach_similarities_to_an_encoder_of_words(encoded_shape, small_corpus):
     for teacher in ("features", "both"):
         method = similar(small_corpus, encoded_shape, teacher=teacher)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from texthash.nn.distillation import Teacher, ranking_divergence
+from texthash.nn.distillation import Teacher, add_neighbours, ranking_divergence
 
 
 def test_the_divergence_by_hand():
@@ -48,3 +48,27 @@ def test_similarities_are_cosines_of_words_vectors_or_both():
         ((csr_matrix(words), dense), 0.75 * cosines(words) + 0.25 * cosines(dense)),
     ):
         np.testing.assert_allclose(Teacher(*given, 0.25).similarities(rows), expected, atol=1e-6)
+
+
+def test_words_of_neighbours_are_added_by_their_similarity():
+    words = np.array([[1, 0, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]], np.float32)
+    near = np.array([[1, 2], [0, 2], [3, 0], [0, 1]], np.int32)
+    similarities = np.array([[0.6, 0.2], [0.6, 0], [0, 0], [0, 0]], np.float32)
+    found = add_neighbours(csr_matrix(words), near, similarities, 0.5).toarray()
+    of_first = 0.6 * words[1] + 0.2 * words[2]
+    first = words[0] + 0.5 * of_first / np.linalg.norm(of_first)
+    second = words[1] + 0.5 * words[0]
+    expected = [first / np.linalg.norm(first), second / np.linalg.norm(second), words[2], words[3]]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_heaviest_words_are_kept_and_blocks_change_nothing(monkeypatch):
+    generator = np.random.default_rng(0)
+    words = csr_matrix(generator.random((40, 500), dtype=np.float32) * (generator.random((40, 500)) < 0.4))
+    near = generator.permuted(np.tile(np.arange(40, dtype=np.int32), (40, 1)), axis=1)[:, :5]
+    similarities = generator.random((40, 5), dtype=np.float32)
+    found = add_neighbours(words, near, similarities, 1.0)
+    assert np.diff(found.indptr).tolist() == [128] * 40
+    np.testing.assert_allclose(np.linalg.norm(found.toarray(), axis=1), 1, atol=1e-5)
+    monkeypatch.setattr("texthash.nn.distillation._BLOCK", 7)
+    np.testing.assert_array_equal(add_neighbours(words, near, similarities, 1.0).toarray(), found.toarray())

@@ -95,12 +95,9 @@ class ITQ(ProjectedMethod):
         """Set the projection x W R - c W R from the training rows, or x A W R less its medians with a teacher."""
         rows = self.rows_of(train)
         if self.teacher == "features":
-            vectors = joint_rows(None, train.dense(self.shape.encoder or ""), 1.0)
-            taught, _ = ridge(rows, vectors - vectors.mean(axis=0), self.penalty, intercept=False)
-            values = rows @ taught
-            matrix, centre = rotated_components(values, self.bits, self.iterations)
-            medians = np.median(values @ matrix, axis=0).astype(np.float32)
-            self.projection.set(taught @ matrix, -medians)
+            vectors = train.dense(self.shape.encoder or "")
+            matrix, medians, centre = told_components(rows, vectors, self.penalty, self.bits, self.iterations)
+            self.projection.set(matrix, -medians)
             self.kept_mean.copy_(torch.from_numpy(medians - centre))
             return
         matrix, centre = rotated_components(rows, self.bits, self.iterations)
@@ -141,6 +138,37 @@ def rotated_components(
         own = np.flatnonzero(places == block)
         rotation[np.ix_(own, own)], _ = itq_rotation(components[:, own], iterations)
     return directions @ rotation, centre @ rotation
+
+
+def told_components(
+    rows: sp.csr_matrix,
+    vectors: np.ndarray,
+    penalty: float,
+    bits: int,
+    iterations: int,
+    blocks: Sequence[int] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the projection x A W R of words to rotated components of what they tell of vectors.
+
+    A is the ridge regression from the words to the vectors at length 1 and less their mean.
+
+    Args:
+        rows: Weighted words of documents [N, V].
+        vectors: Their vectors [N, D].
+        penalty: Penalty of the regression.
+        bits: Number m of components, below D.
+        iterations: Number of alternations.
+        blocks: As for :func:`rotated_components`.
+
+    Returns:
+        A W R [V, m], the medians of the documents' values [m], and the projection of the mean of their values [m].
+    """
+    targets = joint_rows(None, vectors, 1.0)
+    told, _ = ridge(rows, targets - targets.mean(axis=0), penalty, intercept=False)
+    values = rows @ told
+    matrix, centre = rotated_components(values, bits, iterations, blocks)
+    medians = np.median(values @ matrix, axis=0).astype(np.float32)
+    return told @ matrix, medians, centre
 
 
 def itq_rotation(components: np.ndarray, iterations: int, seed: int = 0) -> tuple[np.ndarray, list[float]]:

@@ -18,45 +18,32 @@ A bit is conditioned on those before it, and moves none of those of a shorter co
 serves at each width up to its own, by :meth:`~texthash.methods.base.HashMethod.cut`. For documents without
 neighbours and S(j) the bits just before j it is AMMI with independent bits whose adversary has found the best chain.
 
-That loss gathers documents about one subject, and loses their order. With ``target=similarity`` codes keep the order of
-the similarities t of a teacher, of what the method reads or of richer documents, instead:
-
-loss       KL(P || Q) + w' KL(P || Q'),   P_i = softmax_j(t_ij / tau),  Q_i = softmax_j(e^u (a_i + d) . b_j / m)
-
-over the documents j of the batch, neighbours included; a = x W + b are the activations of a document as a query,
-b_j = sgn(a_j) with the straight-through gradient of tanh, and d and u are learned. Q' is Q of one of the shorter codes,
-in turn. It starts from the rotated principal components of ITQ: the first 16, those up to 32, ... each by themselves.
+That loss gathers documents about one subject, and loses their order, which ``target=similarity`` keeps
+(:mod:`texthash.methods.similarity_order`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import Card, ClosedForm, GradientStage, Optimizers, Progress, Stage
-from texthash.methods.itq import KEPT_MEAN, rotated_components
-from texthash.methods.neighbouring import NeighbourMethod, neighbours_of
-from texthash.methods.projected import ProjectedMethod
+from texthash.methods.neighbouring import neighbours_of
+from texthash.methods.similarity_order import SimilarityOrder
 from texthash.nn.balance import ExemplarMemory
 from texthash.nn.code_entropy import closest_earlier_bits, entropy_bound, nested_blocks
-from texthash.nn.distillation import Teacher, ranking_divergence
-from texthash.nn.estimators import straight_through_sign
 from texthash.nn.neighbours import agreeing_probabilities, draw_neighbours
 from texthash.nn.priors import bernoulli_cross_entropy
 from texthash.nn.schedules import linear_ramp
 from texthash.nn.spaces import Choice, IntUniform, LogUniform, Uniform
 
-_ITERATIONS = 50  # of the rotation
-_SCALE = 20.0  # e^u at the start, for activations of about 1
 
-
-class NestedCodes(NeighbourMethod, ProjectedMethod):
+class NestedCodes(SimilarityOrder):
     """Nested codes of the greatest mutual information with a document's neighbourhood."""
 
     memory: ExemplarMemory
@@ -83,18 +70,6 @@ class NestedCodes(NeighbourMethod, ProjectedMethod):
     }
 
     weighting = "sublinear_tfidf"
-    target: Literal["neighbourhood", "similarity"] = Field(
-        "neighbourhood",
-        description="What codes keep: neighbourhood, to find documents about one subject; similarity, the order of the "
-        "similarities of a teacher, to find the documents that answer a query.",
-    )
-    teacher: Literal["input", "features", "both"] = Field(
-        "input",
-        description="Similarity that codes learn with target=similarity: that of the method's input, of the vectors of "
-        "corpus.features, which only training needs then, or of words and vectors.",
-    )
-    temperature: float = Field(0.03, gt=0, description="Temperature tau of the similarities of the teacher.")
-    prefix_weight: float = Field(0.1, ge=0, description="Weight w' of the shorter codes with target=similarity.")
     neighbours: int = Field(
         100, ge=1, description="Number k of nearest neighbours, of which one is drawn; fewer in a smaller corpus."
     )
@@ -111,43 +86,18 @@ class NestedCodes(NeighbourMethod, ProjectedMethod):
     batch_size: int = Field(128, ge=1, description="Documents in a batch, each with a neighbour.")
 
     def make_layers(self) -> None:
-        if self.teacher != "input":
-            self.require_vectors(f"teacher={self.teacher}", "learns from vectors", "teacher=input")
         self.neighbours = min(self.neighbours, max(1, self.shape.documents - 1))
         super().make_layers()
         self.requires_grad_(True)
         self.blocks = nested_blocks(self.bits) if self.independent_prefixes else None
-        if self.target == "similarity":
-            # Lengths of the codes that are learned, the whole one last, and the logarithm u of the scale of each.
-            self.lengths: list[int] = torch.bincount(nested_blocks(self.bits)).cumsum(0).tolist()
-            self.scales = nn.Parameter(torch.full((len(self.lengths),), _SCALE).log())
-            self.shift = nn.Parameter(torch.zeros(self.bits))
-
-    def query_shift(self) -> Tensor | None:
-        return self.shift if self.target == "similarity" else None
 
     def setup(self, train: Split) -> None:
         super().setup(train)
-        if self.target == "similarity":
-            read = self.input if self.teacher == "input" else self.teacher
-            words = None if read == "features" else train.matrix(self.weighting)
-            vectors = None if read == "words" else train.dense(self.shape.encoder or "")
-            self.known = Teacher(words, vectors, self.feature_share)
         self.memory = ExemplarMemory(len(train), self.bits, alpha=1.0).to(self.binarizer.thresholds.device)
 
     def stages(self) -> Sequence[Stage]:
         training = GradientStage("train", self.optimizers, self.epochs, self.batch_size, self.step, self.rate)
         return (ClosedForm("rotation", self.rotate), training) if self.target == "similarity" else (training,)
-
-    def rotate(self, train: Split) -> None:
-        """Start from rotated principal components, of activations whose root mean square is 1."""
-        rows = self.rows_of(train)
-        blocks = None if self.blocks is None else self.blocks.tolist()
-        matrix, centre = rotated_components(rows, self.bits, _ITERATIONS, blocks)
-        scale = float(((rows @ matrix - centre) ** 2).mean()) ** -0.5
-        with torch.no_grad():
-            self.projection.set(scale * matrix, -scale * centre)
-            self.shift.copy_(torch.from_numpy(KEPT_MEAN * scale * centre))
 
     def optimizers(self) -> Optimizers:
         return {"main": torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)}
@@ -165,24 +115,6 @@ class NestedCodes(NeighbourMethod, ProjectedMethod):
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         return self.similarity_loss(batch, progress) if self.target == "similarity" else self.mutual(batch, progress)
-
-    def similarity_loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """Return how far the order by codes is from that of the teacher, among a batch and a neighbour of each."""
-        rows = torch.cat([batch.rows, self.draw(batch, progress)]).unique()
-        similarities = self.known.similarities(rows)
-        activations = self.activations(self.bags(rows))
-        signs = straight_through_sign(torch.tanh(activations))
-
-        def divergence(place: int) -> Tensor:
-            bits = self.lengths[place]
-            scores = (activations + self.shift)[:, :bits] @ signs[:, :bits].T / bits
-            return ranking_divergence(similarities, scores * self.scales[place].exp(), self.temperature)
-
-        shorter = len(self.lengths) - 1
-        terms = {"similarity": divergence(shorter)}
-        if shorter and self.prefix_weight:
-            terms["prefix"] = self.prefix_weight * divergence(progress.step % shorter)
-        return terms
 
     def mutual(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         """Return the bounds on the mutual information of codes and their neighbourhoods."""

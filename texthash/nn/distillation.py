@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 
+_BLOCK = 8192  # documents
+_KEPT = 128  # words of a document and its neighbours
+
+
 class Teacher:
     """Similarities of training documents: cosines of their words, their vectors, or both.
 
@@ -37,6 +41,51 @@ class Teacher:
             lengths = np.sqrt(np.maximum(np.diagonal(product), np.finfo(np.float32).tiny))
             product = product / lengths / lengths[:, None]
         return torch.from_numpy(np.asarray(product, np.float32)).to(rows.device)
+
+
+def add_neighbours(words: csr_matrix, near: NDArray[np.int32], similarities: NDArray, weight: float) -> csr_matrix:
+    """Return documents with the words of their neighbours, float32 [N, V], each at length 1.
+
+    y_i = v_i / |v_i| + w u_i / |u_i|,  u_i = sum_n s_in v_n
+
+    A document of few words, such as a title, is so similar to documents that say the same in other words. Of each
+    document the 128 words of most weight are kept.
+
+    Args:
+        words: Weighted words v of the documents [N, V], each at length 1 or of none.
+        near: Rows of the neighbours of each document [N, k].
+        similarities: s [N, k], at least 0; 0 where there is no neighbour.
+        weight: w of the neighbours' words.
+    """
+    from scipy.sparse import csr_matrix, vstack
+
+    parts = []
+    for start in range(0, len(near), _BLOCK):
+        rows, strength = near[start : start + _BLOCK], similarities[start : start + _BLOCK]
+        indptr = np.arange(0, rows.size + 1, rows.shape[1])
+        links = csr_matrix((strength.ravel(), rows.ravel(), indptr), shape=(len(rows), len(near)))
+        own = words[start : start + _BLOCK]
+        parts.append(_at_length_one(_largest(csr_matrix(own + weight * _at_length_one(links @ words)), _KEPT)))
+    return vstack(parts, format="csr")
+
+
+def _at_length_one(rows: csr_matrix) -> csr_matrix:
+    from scipy.sparse import diags
+
+    lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+    return (diags(1 / np.where(lengths > 0, lengths, 1)) @ rows).tocsr().astype(np.float32)
+
+
+def _largest(rows: csr_matrix, count: int) -> csr_matrix:
+    """Return rows with their largest values alone."""
+    sizes = np.diff(rows.indptr)
+    row = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.lexsort((-rows.data, row))
+    kept = np.zeros(len(rows.data), bool)
+    kept[order] = np.arange(len(order)) - np.repeat(rows.indptr[:-1], sizes) < count
+    rows.data[~kept] = 0
+    rows.eliminate_zeros()
+    return rows
 
 
 def ranking_divergence(similarities: Tensor, scores: Tensor, temperature: float) -> Tensor:
