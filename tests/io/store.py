@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -54,6 +55,10 @@ class Store:
         lock = threading.Lock()
 
         def application(request: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+            # Read first: a client that vanishes in the middle of it would keep all others waiting for the lock.
+            length = int(request.get("CONTENT_LENGTH") or 0)
+            if length:
+                request["wsgi.input"] = BytesIO(request["wsgi.input"].read(length))
             with lock:
                 self.requests.append((request["REQUEST_METHOD"], request["PATH_INFO"]))
                 for name in self.ignores:
