@@ -88,3 +88,27 @@ def test_an_opened_index_answers_while_the_store_is_away(store: Store, home: Sta
     asked = len(store.requests)
     assert {mode: str(index.search("sort the values of an array", mode=mode)) for mode in found} == found
     assert len(store.requests) == asked
+
+
+def test_following_a_release_asks_only_for_what_is_new(store: Store, home: StateDir) -> None:
+    shard = opened(home)
+    asked = []
+    with IndexWriter.open(home) as writer:
+        for turn in range(3):
+            writer.upsert(documents(f"new/{turn}", f"new/{turn + 9}", f"new/{turn + 99}"), codes(3))
+            store.requests.clear()
+            shard = read_release(home).open_shard(home, 0, shard)
+            assert_only_new(store.requests, turn + 3)
+            asked.append(len(store.requests))
+        writer.compact()
+        shard = read_release(home).open_shard(home, 0, shard)
+    assert_as_stored(shard)
+    assert mapped(shard) == len(shard)
+    assert max(asked) <= 14, asked
+
+
+def assert_only_new(requests: list[tuple[str, str]], version: int) -> None:
+    """Nothing is read that an earlier version had: neither map nor manifest of the shard, nor earlier digests."""
+    paths = [path for _, path in requests]
+    assert not [path for path in paths if "/maps" in path or "/_indices" in path or "/shard-0000/manifest" in path]
+    assert [path.rpartition("/")[2] for path in paths if "/digests/" in path] == [f"{version:020d}.json"]

@@ -166,7 +166,7 @@ class Shard:
             dataset = self._rows.dataset.checkout_version(version)
             check_opened(path, dataset, digests)
             change = difference(self._rows.dataset, dataset, most) if self._rows.changes < most else None
-            mapped = map_of(path, dataset, self._copies)
+            mapped = map_of(path, dataset, self._copies, self._rows.map)
         bits = self.manifest.bits
         if change is None:
             read = map_contents(self._files, path, dataset, mapped, bits, checksum)

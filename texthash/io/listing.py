@@ -27,11 +27,9 @@ def matching(folder: Path, pattern: str) -> list[Path]:
     Raises:
         OSError: The folder cannot be read.
     """
-    if not is_local(folder):
-        return sorted(folder.glob(pattern), key=str)
     name, _, below = pattern.partition("/")
     if _WILD.search(name):
-        found = sorted(folder / each for each in _names(folder) if fnmatchcase(each, name))
+        found = [folder / each for each in sorted(_names(folder)) if fnmatchcase(each, name)]
     else:
         found = [folder / name] if _exists(folder / name) else []
     return [path for inner in found for path in _inside(inner, below)] if below else found
@@ -39,7 +37,11 @@ def matching(folder: Path, pattern: str) -> list[Path]:
 
 def _names(folder: Path) -> list[str]:
     try:
-        return os.listdir(folder)
+        if is_local(folder):
+            return os.listdir(folder)
+        # One request, where glob asks four times.
+        paths = [path.rstrip("/") for path in folder.fs.ls(folder.path, detail=False)]  # type: ignore[attr-defined]
+        return [path.rpartition("/")[2] for path in paths if path != folder.path.rstrip("/")]  # type: ignore[attr-defined]
     except (FileNotFoundError, NotADirectoryError):
         return []
 

@@ -37,6 +37,7 @@ from texthash.paths import STORE_VARIABLE
 if TYPE_CHECKING:
     from texthash.index.mapped_contents import MappedFiles
     from texthash.index.shard import Shard
+    from texthash.index.storage.shard_format import ShardManifest
     from texthash.io.local_copies import LocalCopies
     from texthash.models.hasher import Hasher
     from texthash.models.query_encoder import QueryEncoder
@@ -209,7 +210,9 @@ class Release:
     def check_shard(self, home: StateDir, number: int) -> None:
         """Check that one shard was built by the model of this release. Raises the same errors as :meth:`check`."""
         path = home.path(self.shards[number].uri)
-        manifest = read_manifest(path)
+        self._check_content(path, read_manifest(path))
+
+    def _check_content(self, path: Path, manifest: ShardManifest) -> None:
         if manifest.content != self.content:
             raise ModelMismatchError(
                 f"{path} holds {described(*manifest.content)}, release {self.name} serves {described(*self.content)}.",
@@ -235,12 +238,13 @@ class Release:
         """
         from texthash.index.shard import Shard  # This imports the kernels, which a reader of records does not need.
 
-        self.check_shard(home, number)
         state = self.shards[number]
         path = home.path(state.uri)
         if opened is not None and opened.uri == str(path):
+            self._check_content(path, opened.manifest)
             shard = opened.advanced(state.version, state.checksum)
         else:
+            self.check_shard(home, number)
             shard = Shard.open(path, state.version, checksum=state.checksum, copies=copies, files=files)
         if len(shard) != state.documents:
             raise TexthashError(
@@ -328,11 +332,15 @@ def read_release(home: StateDir, name: str = CURRENT) -> Release:
             "train a model and run `texthash index build`, or run pipelines/full.py.",
         )
     path = releases_path(home) / f"{resolved}.json"
-    if not RELEASE_NAME.fullmatch(resolved) or not path.is_file():
+    try:
+        members = read_record(path, _REMEDY) if RELEASE_NAME.fullmatch(resolved) else None
+    except FileNotFoundError:
+        members = None
+    if members is None:
         known = [found.stem for found in matching(releases_path(home), "r*.json")]
         hint = nearest_name(resolved, known) if known else "there is none"
         raise TexthashError(f"there is no release {resolved!r} in {home.name} ({hint}).", "name one that exists.")
-    release = release_of(read_record(path, _REMEDY), path)
+    release = release_of(members, path)
     if release.name != resolved:
         raise TexthashError(f"{path} is broken: it is the record of release {release.name}.", _REMEDY)
     _check_locations(home, release, path)

@@ -21,8 +21,17 @@ def document_copies(most_bytes: int = DOCUMENT_COPIES_BYTES) -> LocalCopies | No
     return LocalCopies(node_cache() / "documents", most_bytes) if most_bytes else None
 
 
-def map_of(shard: Path, dataset: lance.LanceDataset, copies: LocalCopies | None) -> DocumentMap | None:
-    """Open the map of a version of a shard; one in an object store by its copy, if there is room for it."""
+def map_of(
+    shard: Path, dataset: lance.LanceDataset, copies: LocalCopies | None, before: DocumentMap | None = None
+) -> DocumentMap | None:
+    """Open the map of a version of a shard; one in an object store by its copy, if there is room for it.
+
+    Args:
+        shard: Directory of the shard.
+        dataset: Version of its documents.
+        copies: Copies of this node; None for none.
+        before: Map of another version, which is used again if it is the same file.
+    """
 
     def copy(path: Path) -> HeldCopy | None:
         assert copies is not None
@@ -37,4 +46,4 @@ def map_of(shard: Path, dataset: lance.LanceDataset, copies: LocalCopies | None)
                 log_line(f"warning: searches read documents from the object store: {error}")
             return None
 
-    return DocumentMap.of(shard, dataset, None if copies is None else copy)
+    return DocumentMap.of(shard, dataset, None if copies is None else copy, before)

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from copy import copy as copy_of
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,7 @@ from texthash.index.storage.lance_errors import reading
 from texthash.io.atomic import is_local, readable, whole
 from texthash.io.listing import matching
 from texthash.io.local_copies import HeldCopy
+from texthash.paths import as_path
 
 if TYPE_CHECKING:
     import lance
@@ -47,7 +50,8 @@ class DocumentMap:
     """Mapped documents of one version of a shard, opened by :meth:`of`.
 
     Args:
-        reader: Reader of the mapped file.
+        path: Path of the file in the shard.
+        reader: Reader of the mapped file, or of its local copy.
         fragments: Fragments of the file that the version has, uint64, ascending.
         complete: True if these are all fragments of the file.
         held: Local copy that the file is, held as long as the map is used; None for a file of the shard itself.
@@ -55,11 +59,13 @@ class DocumentMap:
 
     def __init__(
         self,
+        path: Path,
         reader: pa.RecordBatchFileReader,
         fragments: NDArray[np.uint64],
         complete: bool,
         held: HeldCopy | None = None,
     ) -> None:
+        self._path = path
         self._fragments = fragments
         self._complete = complete
         self._held = held
@@ -70,7 +76,9 @@ class DocumentMap:
         self.columns = frozenset(reader.schema.names) - {_ADDRESS}
 
     @classmethod
-    def of(cls, shard: Path, dataset: lance.LanceDataset, copy: Copy | None = None) -> DocumentMap | None:
+    def of(
+        cls, shard: Path, dataset: lance.LanceDataset, copy: Copy | None = None, before: DocumentMap | None = None
+    ) -> DocumentMap | None:
         """Open the newest map of a shard that has rows of a version; None without one.
 
         Args:
@@ -78,21 +86,30 @@ class DocumentMap:
             dataset: Version of its documents.
             copy: Function that returns the local copy of a map in an object store, given its path there, or None if
                 there is no room for it; None opens only maps of this file system.
+            before: Map of another version of the shard, whose open file is used again if it is the same one.
         """
         if not is_local(shard) and copy is None:
             return None
         newest = _newest(shard, dataset)
         if newest is None:
             return None
-        path, reader, own = newest
+        path, own, complete = newest
+        if before is not None and before._path == path:
+            return before._of_version(own, complete)
         held = None
         if copy is not None and not is_local(path):
             held = copy(path)
             if held is None:
                 return None
-            with reading(str(held.path)):
-                reader = _open(held.path)
-        return cls(reader, own, len(own) == len(_fragments_of(reader)), held)
+        file = path if held is None else held.path
+        with reading(str(file)):
+            return cls(path, _open(file), own, complete, held)
+
+    def _of_version(self, fragments: NDArray[np.uint64], complete: bool) -> DocumentMap:
+        """Return the same file as the map of another version."""
+        other = copy_of(self)
+        other._fragments, other._complete = fragments, complete
+        return other
 
     @property
     def is_copy(self) -> bool:
@@ -188,16 +205,14 @@ def _maps(shard: Path, version: int) -> Iterator[Path]:
     yield from sorted((path for path in numbered if _version(path) <= version), key=_version, reverse=True)
 
 
-def _newest(
-    shard: Path, dataset: lance.LanceDataset
-) -> tuple[Path, pa.RecordBatchFileReader, NDArray[np.uint64]] | None:
-    """Return path and reader of the newest map with rows of a version, and the fragments that the version has."""
+def _newest(shard: Path, dataset: lance.LanceDataset) -> tuple[Path, NDArray[np.uint64], bool] | None:
+    """Return the newest map with rows of a version, the fragments that the version has, and whether these are all."""
     for path in _maps(shard, dataset.version):
         with reading(str(path)):
-            reader = _open(path)
-            own = _of_version(reader, dataset)
+            known = _fragments_of(path) if is_local(path) else _fragments_of_object(str(path))
+        own = _of_version(known, dataset)
         if len(own):
-            return path, reader, own
+            return path, own, len(own) == len(known)
     return None
 
 
@@ -206,9 +221,8 @@ def _open(path: Path) -> pa.RecordBatchFileReader:
     return pa.ipc.open_file(pa.memory_map(str(path)) if is_local(path) else readable(path))
 
 
-def _of_version(reader: pa.RecordBatchFileReader, dataset: lance.LanceDataset) -> NDArray[np.uint64]:
+def _of_version(known: dict[str, list[str]], dataset: lance.LanceDataset) -> NDArray[np.uint64]:
     """Return the fragments of a map that a version has, with the same files."""
-    known = _fragments_of(reader)
     own = [
         fragment.fragment_id
         for fragment in dataset.get_fragments()
@@ -217,9 +231,16 @@ def _of_version(reader: pa.RecordBatchFileReader, dataset: lance.LanceDataset) -
     return np.array(sorted(own), np.uint64)
 
 
-def _fragments_of(reader: pa.RecordBatchFileReader) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = json.loads((reader.schema.metadata or {}).get(_FRAGMENTS, b"{}"))
+def _fragments_of(path: Path) -> dict[str, list[str]]:
+    """Return the data files of each fragment of a map."""
+    found: dict[str, list[str]] = json.loads((_open(path).schema.metadata or {}).get(_FRAGMENTS, b"{}"))
     return found
+
+
+@lru_cache(maxsize=1024)
+def _fragments_of_object(name: str) -> dict[str, list[str]]:
+    """Return what :func:`_fragments_of` does, asking the object store once: a map never changes."""
+    return _fragments_of(as_path(name))
 
 
 def _files(fragment: lance.LanceFragment) -> list[str]:

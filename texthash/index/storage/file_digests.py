@@ -13,13 +13,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from texthash.errors import TexthashError
-from texthash.index.storage.document_map import map_files
+from texthash.index.storage.document_map import map_files, newest_map
 from texthash.index.storage.lance_errors import reading
-from texthash.io.atomic import side_by_side, write_text
+from texthash.io.atomic import is_local, side_by_side, write_text
 from texthash.io.digests import size_and_sha256
 from texthash.io.listing import matching
 from texthash.io.records import read_record, sealed, typed
@@ -56,6 +57,10 @@ def files_of(dataset: lance.LanceDataset) -> set[str]:
     They include the map of its documents, if there is one, but not Lance's transaction files, which are never read, nor
     the shard's ``manifest.json``, which is sealed.
     """
+    return _files_of_lance(dataset) | map_files(_shard_of(dataset), dataset)
+
+
+def _files_of_lance(dataset: lance.LanceDataset) -> set[str]:
     with reading(f"version {dataset.version} of {dataset.uri}"):
         found = {manifest_of(dataset.version)}
         for fragment in dataset.get_fragments():
@@ -66,8 +71,19 @@ def files_of(dataset: lance.LanceDataset) -> set[str]:
         root = _shard_of(dataset)
         for index in dataset.list_indices():
             folder = f"{DOCUMENTS}/_indices/{index['uuid']}"
-            found.update(f"{folder}/{file.name}" for file in (root / folder).iterdir())
-    return found | map_files(root, dataset)
+            names = _names(root / folder) if is_local(root) else _names_of_objects(f"{root}/{folder}")
+            found.update(f"{folder}/{name}" for name in names)
+    return found
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in matching(folder, "*")]
+
+
+@lru_cache(maxsize=1024)
+def _names_of_objects(folder: str) -> list[str]:
+    """Return what :func:`_names` does, asking the object store once: the files of an index of Lance never change."""
+    return _names(as_path(folder))
 
 
 def manifest_of(version: int) -> str:
@@ -178,7 +194,10 @@ def check_opened(shard: Path, dataset: lance.LanceDataset, known: Digests) -> No
 
     Raises the same errors as :func:`check_files`.
     """
-    files = files_of(dataset) & known.keys()
+    files = _files_of_lance(dataset)
+    if newest_map(known, dataset.version) is not None:
+        files |= map_files(shard, dataset)
+    files &= known.keys()
     check_sizes(shard, files, known)
     check_files(shard, [name for name in files if name.startswith(f"{DOCUMENTS}/_deletions/")], known)
 
