@@ -176,14 +176,3 @@ def _wait_for(url: str) -> None:
             return False
 
     until(answers, 120, f"{url} does not answer")
-
-
-@contextmanager
-def losing_one(cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """Let a test lose node 2, which is replaced after it; this process reads the bucket as a third node."""
-    monkeypatch.setenv("HOME", str(folder / "reader"))
-    monkeypatch.setenv("TEXTHASH_CACHE", str(folder / "reader" / "cache"))
-    cluster.store.requests.clear()
-    yield cluster
-    nodes("kill", "2", check=False)
-    cluster.replace(2)

@@ -6,13 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.deploy.nodes import HEAD, ROOT, Cluster, answers_of, cluster_of
+from tests.deploy.nodes import HEAD, ROOT, Cluster, answers_of
 from texthash.index.releases.release import read_release
 from texthash.paths import as_path, resolve_home
 
@@ -25,13 +24,7 @@ SETTINGS = (
     *("index.shards=2", "cluster.wait_s=60", "cluster.placement_strategy=SPREAD"),
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster_of(2, tmp_path_factory.mktemp("nodes")) as cluster:
-        yield cluster
+pytestmark = [pytest.mark.usefixtures("reader"), pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
 
 
 def _full(path: str, *words: str) -> list[str]:
@@ -39,12 +32,12 @@ def _full(path: str, *words: str) -> list[str]:
 
 
 def test_a_job_goes_from_raw_text_in_a_bucket_to_a_writable_service_as_on_one_node(
-    cluster: Cluster, small_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_nodes: Cluster, small_rows: Path, tmp_path: Path
 ) -> None:
-    raw = as_path(f"{cluster.home}-raw") / "small.jsonl"
+    raw = as_path(f"{two_nodes.home}-raw") / "small.jsonl"
     raw.write_bytes(small_rows.read_bytes())
-    words = _full(str(raw), f"tracking.uri={cluster.tracking}", "service.host=0.0.0.0")
-    job = cluster.run(1, "ray", "job", "submit", "--", sys.executable, *words, timeout=900)
+    words = _full(str(raw), f"tracking.uri={two_nodes.tracking}", "service.host=0.0.0.0")
+    job = two_nodes.run(1, "ray", "job", "submit", "--", sys.executable, *words, timeout=900)
     summary = json.loads(job[job.index("\n{") : job.rindex("\n}") + 2])
     assert summary["release"]["name"] == "r000001"
     assert len(summary["trials"]) == 2
@@ -63,9 +56,7 @@ def test_a_job_goes_from_raw_text_in_a_bucket_to_a_writable_service_as_on_one_no
     assert [t["validation"] for t in alone["trials"]] == [t["validation"] for t in summary["trials"]]
     assert alone["params"] == summary["params"]
 
-    monkeypatch.setenv("HOME", str(tmp_path / "reader"))
-    monkeypatch.setenv("TEXTHASH_CACHE", str(tmp_path / "reader" / "cache"))
-    shared, here = resolve_home(cluster.home), resolve_home(local)
+    shared, here = resolve_home(two_nodes.home), resolve_home(local)
     assert read_release(shared).model_digest == read_release(here).model_digest
     assert [shard.checksum for shard in read_release(shared).shards] == [
         shard.checksum for shard in read_release(here).shards

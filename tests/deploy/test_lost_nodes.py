@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
-from tests.deploy.nodes import ROOT, Cluster, cluster_of, losing_one, nodes
+from tests.deploy.nodes import ROOT, Cluster, nodes
 from texthash.config import CorpusConfig, Edition
 from texthash.corpora.document import SPLITS
 from texthash.corpora.preparation.steps import prepare_corpus
@@ -30,21 +29,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster_of(2, tmp_path_factory.mktemp("nodes")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(running: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    with losing_one(running, tmp_path, monkeypatch) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def raw(running: Cluster, small_rows: Path) -> str:
+def raw(two_nodes: Cluster, small_rows: Path) -> str:
     """Prefix of six files of the small corpus in the bucket."""
-    prefix = f"{running.home}-raw"
+    prefix = f"{two_nodes.home}-raw"
     lines = small_rows.read_bytes().splitlines(keepends=True)
     for number in range(6):
         (as_path(prefix) / f"{number}.jsonl").write_bytes(b"".join(lines[number::6]))

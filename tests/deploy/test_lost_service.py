@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.deploy.nodes import HEAD, QUERIES, Cluster, cluster_of, nodes, until
+from tests.deploy.nodes import HEAD, QUERIES, Cluster, nodes, until
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.index.releases.publish import publish
 from texthash.index.writing.build import build_index
@@ -21,13 +20,7 @@ CLIENTS = 4
 # Twice as long as a request may take; the loss of a node is noticed in less.
 GOES_ON_S = 60
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster_of(2, tmp_path_factory.mktemp("nodes")) as cluster:
-        yield cluster
+pytestmark = [pytest.mark.usefixtures("reader"), pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
 
 
 class Clients:
@@ -71,14 +64,12 @@ def _answer(client: httpx.Client) -> list[str] | str:
 
 
 def test_searches_go_on_without_the_node_of_the_program_and_of_an_ingress(
-    cluster: Cluster, small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_nodes: Cluster, small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path / "reader"))
-    monkeypatch.setenv("TEXTHASH_CACHE", str(tmp_path / "reader" / "cache"))
-    home = resolve_home(cluster.home)
+    home = resolve_home(two_nodes.home)
     publish(home, small_hasher, build_index(small_hasher, small_corpus.path, home, shards=2))
     settings = ("service.host=0.0.0.0", "service.ingress_replicas=2", "service.max_replicas_per_node=1")
-    cluster.texthash("serve", "--address", "auto", "--python-proxy", *settings, node=2)
+    two_nodes.texthash("serve", "--address", "auto", "--python-proxy", *settings, node=2)
     with httpx.Client(timeout=40) as client:
         until(lambda: isinstance(_answer(client), list), 60, "the service does not answer")
     with Clients() as clients:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.deploy.nodes import ROOT, Cluster, cluster_of, losing_one, nodes
+from tests.deploy.nodes import ROOT, Cluster, nodes
 from texthash.experiments.grid.folder import StudyFolder
 from texthash.experiments.grid.run import status
 from texthash.paths import as_path, resolve_home
@@ -21,21 +20,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster_of(2, tmp_path_factory.mktemp("nodes")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(running: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    with losing_one(running, tmp_path, monkeypatch) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def raw(running: Cluster, small_rows: Path) -> str:
+def raw(two_nodes: Cluster, small_rows: Path) -> str:
     """The small corpus in the bucket."""
-    path = as_path(f"{running.home}-raw") / "small.jsonl"
+    path = as_path(f"{two_nodes.home}-raw") / "small.jsonl"
     path.write_bytes(small_rows.read_bytes())
     return str(path)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.deploy.nodes import QUERIES, Cluster, answers_of, cluster_of
+from tests.deploy.nodes import QUERIES, Cluster, answers_of
 from tests.deploy.nodes import nodes as nodes_script
 from texthash.config import Config
 from texthash.deployment import steps
@@ -28,20 +27,12 @@ with cluster("auto"):
     print(serve_release(resolve_home(), load_config(None, ["service.host=0.0.0.0"]).service))
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.usefixtures("reader"), pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
 
 
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster_of(2, tmp_path_factory.mktemp("nodes")) as cluster:
-        yield cluster
-
-
-def test_from_raw_text_to_a_service_with_nothing_shared(
-    nodes: Cluster, small_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_from_raw_text_to_a_service_with_nothing_shared(two_nodes: Cluster, small_rows: Path, tmp_path: Path) -> None:
     words = [
-        f"corpus.path={nodes.home}-raw/small.jsonl",
+        f"corpus.path={two_nodes.home}-raw/small.jsonl",
         *(
             "corpus.name=small",
             "corpus.edition.vocabulary_size=2000",
@@ -50,12 +41,14 @@ def test_from_raw_text_to_a_service_with_nothing_shared(
         ),
         *("evaluation.k=10", "index.shards=2", "cluster.wait_s=60", "cluster.placement_strategy=SPREAD"),
     ]
-    resolve_home(f"{nodes.home}-raw").state.joinpath("small.jsonl").write_bytes(small_rows.read_bytes())
-    tracking = f"tracking.uri={nodes.tracking}"
-    prepared = json.loads(nodes.texthash("prepare", "--address", "auto", *words))
-    assert prepared["path"].startswith(nodes.home)
-    trained = json.loads(nodes.texthash("train", "itq", "--bits", "32", "--address", "auto", tracking, *words))
-    released = json.loads(nodes.texthash("index", "build", "latest", "--address", "auto", tracking, "index.shards=2"))
+    resolve_home(f"{two_nodes.home}-raw").state.joinpath("small.jsonl").write_bytes(small_rows.read_bytes())
+    tracking = f"tracking.uri={two_nodes.tracking}"
+    prepared = json.loads(two_nodes.texthash("prepare", "--address", "auto", *words))
+    assert prepared["path"].startswith(two_nodes.home)
+    trained = json.loads(two_nodes.texthash("train", "itq", "--bits", "32", "--address", "auto", tracking, *words))
+    released = json.loads(
+        two_nodes.texthash("index", "build", "latest", "--address", "auto", tracking, "index.shards=2")
+    )
     assert released["name"] == "r000001"
 
     # The same in one process, with a directory.
@@ -75,9 +68,7 @@ def test_from_raw_text_to_a_service_with_nothing_shared(
     )
     model = steps.train(config, local).models[0]
     alone = steps.release(local, model.name, config)
-    monkeypatch.setenv("HOME", str(tmp_path / "reader"))
-    monkeypatch.setenv("TEXTHASH_CACHE", str(tmp_path / "reader" / "cache"))
-    shared = resolve_home(nodes.home)
+    shared = resolve_home(two_nodes.home)
     assert read_release(shared).model_digest == alone.model_digest
     assert [state.checksum for state in read_release(shared).shards] == [state.checksum for state in alone.shards]
     for ours, theirs in zip(answers_of(shared), answers_of(local), strict=True):
@@ -85,7 +76,7 @@ def test_from_raw_text_to_a_service_with_nothing_shared(
             assert all((a == b).all() for a, b in zip(found, expected, strict=True))
     assert Path(trained["model"]).name in {path.name for path in (shared.state / "runs" / "models").iterdir()}
 
-    nodes.run(1, sys.executable, "-c", _SERVE)
+    two_nodes.run(1, sys.executable, "-c", _SERVE)
     before = _searched()
     nodes_script("kill", "2")
     after = _searched()
