@@ -31,6 +31,7 @@ COMMANDS = (
     "search",
     "selection",
     "serve",
+    "stages",
     "swap",
     "train",
     "tune",

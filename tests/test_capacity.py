@@ -60,7 +60,7 @@ def test_what_cannot_be_is_refused(change: dict, message: str) -> None:
 
 
 def test_this_machine_is_measured_and_remembered(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("texthash.capacity._PROBE_BYTES", 1 << 22)
+    monkeypatch.setattr("texthash.capacity.serving._PROBE_BYTES", 1 << 22)
     home = StateDir(tmp_path)
     assert kept_rates(home, 64) is None
     rates = calibrate(64)
@@ -74,7 +74,7 @@ def test_this_machine_is_measured_and_remembered(tmp_path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", [".", "absent"])
 def test_a_plan_needs_no_home_that_can_be_written(tmp_path, monkeypatch, run_cli, name: str) -> None:
-    monkeypatch.setattr("texthash.capacity._PROBE_BYTES", 1 << 22)
+    monkeypatch.setattr("texthash.capacity.serving._PROBE_BYTES", 1 << 22)
     monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path / name))
     with closed(tmp_path, 0o500):
         status, out, said = run_cli("plan", "--documents", "1e6", "--json")

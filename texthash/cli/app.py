@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from texthash import __version__
-from texthash.cli import browsing, corpora, encoding, indexes, listings, methods, models, serving, studies, writes
+from texthash.cli import (
+    browsing,
+    corpora,
+    encoding,
+    indexes,
+    listings,
+    methods,
+    models,
+    planning,
+    serving,
+    studies,
+    writes,  # noqa: F401  (its commands are of the index)
+)
 from texthash.cli.running import run_app
 from texthash.cli.utf8 import ensure_utf8
 from texthash.paths import HOME_VARIABLE, as_path, is_address
@@ -36,7 +48,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     studies.compare,
     encoding.encode,
     indexes.search,
-    writes.plan,
+    planning.plan,
 )
 for command in _COMMANDS:
     app.command()(command)

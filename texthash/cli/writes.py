@@ -16,7 +16,7 @@ from texthash.cli.options import Filtered, Json
 from texthash.cli.output import print_json, print_table
 from texthash.cli.released import released, state_of
 from texthash.config import KeywordAnalysis
-from texthash.errors import TexthashError, UsageError
+from texthash.errors import UsageError
 from texthash.io.audit import audited
 from texthash.paths import resolve_home
 from texthash.progress import log_line
@@ -286,41 +286,6 @@ def index_import(
     )
     counts = {"upserted": done.documents, "new": done.new, "without_known_words": done.unknown}
     print_json({**counts, **state_of(done.release)})
-
-
-def plan(
-    documents: Annotated[float, typer.Option(min=1, help="Number of documents, such as 1e9.")],
-    bits: Annotated[int, typer.Option(help="Number of bits of a code.")] = 64,
-    qps: Annotated[float, typer.Option(help="Queries per second.")] = 100.0,
-    replicas: Annotated[int, typer.Option(help="Number of copies of every shard.")] = 1,
-    latency_ms: Annotated[float, typer.Option(help="Maximum latency of a single query in ms.")] = 100.0,
-    node_memory_gib: Annotated[float, typer.Option(help="Memory of a node in GiB.")] = 32.0,
-    node_cores: Annotated[int, typer.Option(help="Number of cores of a node.")] = 8,
-    node_price: Annotated[float, typer.Option(help="Price of a node per hour, in any currency.")] = 0.0,
-    calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure this machine again.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Estimate shards, nodes, memory and latency. Example: `texthash plan --documents 1e9 --qps 1000 --replicas 2`"""
-    from texthash import capacity
-
-    home = resolve_home()
-    if not documents.is_integer():  # nor is infinity one
-        raise TexthashError(f"documents={documents:g} is not a whole number.", "give one, such as 1e9.")
-    demand = capacity.Demand(int(documents), bits, qps, replicas, latency_ms, node_memory_gib, node_cores, node_price)
-    capacity.check_demand(demand)
-    rates = None if calibrate else capacity.kept_rates(home, bits)
-    if rates is None:
-        log_line("measuring this machine: some seconds, and up to a minute the first time, to compile the kernels")
-        rates = capacity.calibrate(bits)
-        capacity.keep_rates(home, rates)
-    estimate = asdict(capacity.plan(demand, rates))
-    if as_json:
-        print_json({"demand": asdict(demand), "rates": asdict(rates), "plan": estimate})
-        return
-    assumptions = estimate.pop("assumptions")
-    print_table([{"what": name, "value": value} for name, value in estimate.items() if value is not None], False)
-    for text in assumptions:
-        log_line(f"assumed: {text}")
 
 
 def _columns(attributes: list[str] | None) -> tuple[AttributeColumn, ...]:

@@ -1,4 +1,4 @@
-"""Capacity planning: shards, nodes and memory for a corpus, from rates measured on this machine.
+"""Plan of a service: shards, nodes and memory for a corpus, from rates measured on this machine.
 
 Search is assumed to be a scan: a single query reads every code once, and queries in a batch share the reading. Memory
 holds the codes and the numbers of the documents; texts stay on disk.
@@ -75,6 +75,7 @@ class Demand:
         node_cores: Number of cores of a node.
         node_price: Price of a node per hour, in any currency; 0 if unknown.
         service_core_ms: Core time of a query without the scan, in milliseconds.
+        index_bytes: Memory of a document in bytes; 0: that of its code, number and row address.
     """
 
     documents: int
@@ -86,6 +87,7 @@ class Demand:
     node_cores: int = 8
     node_price: float = 0.0
     service_core_ms: float = SERVICE_CORE_MS
+    index_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def plan(demand: Demand, rates: Rates) -> Plan:
             f"the rates are for {rates.bits} bits, not for {demand.bits}.", "measure again with --calibrate."
         )
     documents, cores = demand.documents, demand.node_cores
-    each = 8 * math.ceil(demand.bits / 64) + _BYTES_BESIDE_CODE
+    each = demand.index_bytes or 8 * math.ceil(demand.bits / 64) + _BYTES_BESIDE_CODE
     memory = documents * each * demand.replicas
     node_bytes = demand.node_memory_gib * 2**30 * _USABLE_MEMORY
     for_memory = math.ceil(memory / node_bytes)
@@ -168,7 +170,9 @@ def plan(demand: Demand, rates: Rates) -> Plan:
             f"{SERVICE_LATENCY_MS:g} ms of latency, as measured by the service benchmark",
             f"nodes use {_USABLE_MEMORY:.0%} of {demand.node_memory_gib:g} GiB and {_USABLE_CORES:.0%} of {cores} "
             "cores; cores share the memory bandwidth without loss",
-            f"{each} bytes per document in memory: code, number, row address; texts and labels stay on disk",
+            f"{each} bytes per document in memory: "
+            + ("code, number and what searches need beside them" if demand.index_bytes else "code, number, row address")
+            + "; texts and labels stay on disk",
         ),
     )
 
@@ -200,7 +204,7 @@ def calibrate(bits: int) -> Rates:
         bits=bits,
         scan_ns=alone / rows * 1e9,
         batch_ns=together / rows * 1e9,
-        machine=_machine(),
+        machine=machine_name(),
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -241,7 +245,8 @@ def check_demand(demand: Demand) -> None:
         )
 
 
-def _machine() -> str:
+def machine_name() -> str:
+    """Return the name of this machine's processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
