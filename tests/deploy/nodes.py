@@ -125,12 +125,13 @@ class Cluster:
 
 
 @contextmanager
-def cluster_of(count: int, folder: Path) -> Iterator[Cluster]:
+def cluster_of(count: int, folder: Path, **variables: str) -> Iterator[Cluster]:
     """Run nodes with Ray, a bucket and an MLflow server for the block; skip the test where nodes cannot be started.
 
     Args:
         count: Number of nodes; the head is node 1.
         folder: Folder of the MLflow server.
+        variables: Further variables of every command, of the start of Ray too.
     """
     refused = nodes("check", check=False)
     if refused.returncode:
@@ -150,6 +151,7 @@ def cluster_of(count: int, folder: Path) -> Iterator[Cluster]:
             )
             try:
                 cluster = Cluster(store, f"{store.bucket()}/home", f"http://{HOST}:{port}")
+                cluster.environment |= variables
                 cluster.start_ray(count)
                 _wait_for(f"{cluster.tracking}/health")
                 yield cluster

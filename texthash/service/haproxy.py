@@ -1,5 +1,7 @@
 """Environment of a cluster whose service uses HAProxy; Ray reads it when the cluster starts.
 
+    export RAY_SERVE_HAPROXY_BINARY_PATH=$(python -m texthash.service.haproxy)   # before `ray start`, on each node
+
 HAProxy forwards requests straight to the ingress, and deployments call each other over gRPC: two to five times the
 throughput of Serve's own proxy on two cores. This module does not import Ray, which reads its settings on import.
 """
@@ -18,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from texthash.cluster import free_port
+from texthash.paths import node_cache
 from texthash.progress import log_line
 
 SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
@@ -46,6 +49,7 @@ FAST = {
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
 }
 _BINARY = "RAY_SERVE_HAPROXY_BINARY_PATH"
+_SERVE_PORTS = {"STATS": "8404", "METRICS": "9101"}
 _CONNECTIONS = 10_000
 _FILES_EACH = 2.5
 _SPARE_FILES = 200
@@ -83,12 +87,26 @@ def of_one_machine(folder: Path) -> dict[str, str]:
     }
 
 
+def launcher_of_node() -> Path | None:
+    """Write the launcher for a node of a cluster with Serve's own ports, and return its path; None if it cannot run.
+
+    HAProxy then ends with the raylet of its node. Otherwise it stays, and keeps the port of the service from the one
+    of the cluster that is started next.
+    """
+    folder = node_cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    ports = (os.environ.get(f"RAY_SERVE_HAPROXY_{name}_PORT", own) for name, own in _SERVE_PORTS.items())
+    found = _launched(folder / "haproxy", *ports).get(_BINARY)
+    return None if found is None else Path(found)
+
+
 def _launched(script: Path, stats: str, metrics: str) -> dict[str, str]:
     """Write the launcher, and return the variable by which Serve starts it in place of HAProxy.
 
     On a file system that allows no programs (noexec) Serve starts HAProxy itself.
     """
-    binary = os.environ.get(_BINARY) or _packaged_binary()
+    named = os.environ.get(_BINARY)
+    binary = _packaged_binary() if named in (None, "", str(script)) else named
     if binary is None:
         return {}
     words = [sys.executable, "-I", "-S", str(Path(__file__).with_name("haproxy_launcher.py")), binary, stats, metrics]
@@ -159,3 +177,7 @@ def _environment(variables: Mapping[str, str], keep: bool = False) -> Iterator[N
 def _connected() -> bool:
     ray = sys.modules.get("ray")
     return ray is not None and ray.is_initialized()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{launcher_of_node() or ''}\n")
