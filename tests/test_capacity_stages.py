@@ -60,7 +60,7 @@ def test_cores_share_tasks_and_no_more_than_there_are() -> None:
     assert eight["encode"].node_memory_bytes == 8 * one["encode"].node_memory_bytes
     spread = planned(replace(WORK, training_workers=4))
     assert spread["train"].wall_s < eight["train"].wall_s
-    assert spread["train"].node_memory_bytes == 4 * eight["train"].node_memory_bytes
+    assert spread["train"].node_memory_bytes - eight["train"].node_memory_bytes == 3 * 1e8
 
 
 @pytest.mark.parametrize(
