@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 
@@ -93,3 +94,10 @@ def _quietly(action: Callable[[], None]) -> None:
         action()
     except psutil.NoSuchProcess:
         return  # The process has ended meanwhile.
+
+
+def run_module(module: str, *arguments: str) -> None:
+    """Run a module as a program, with the modules that this process finds, and wait until it has ended, however."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", module, *arguments]
+    subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)

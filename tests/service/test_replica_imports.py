@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +56,16 @@ def test_kernels_do_without_scipy_which_others_can_import(released: StateDir) ->
     program += "assert 'numba' in sys.modules and not {'scipy', 'cffi'} & set(sys.modules)\n"
     program += OPEN.format(home=released.name, release="r000001")
     assert imported(program + "import scipy.sparse\nscipy.sparse.csr_matrix((2, 2))") == []
+
+
+@pytest.mark.slow
+def test_missing_kernels_are_compiled_by_a_process_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    program = "from texthash.service.lean_imports import import_kernels\nimport_kernels()\n"
+    program += "from texthash.hamming._mih import probe\n"
+    program += "assert probe.stats.cache_hits and not probe.stats.cache_misses\n"
+    assert imported(program) == []
+    cached = {path.relative_to(tmp_path).parts[0].partition("-")[0] for path in tmp_path.rglob("*.nbi")}
+    assert cached == {"hamming", "index", "keywords"}

@@ -8,8 +8,6 @@ written afterwards is in the memory of each process, as without a file.
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +28,7 @@ from texthash.index.storage.stored_filters import BaseTable, Postings
 from texthash.io.array_file import ArrayFile, holds, packed, unpacked
 from texthash.io.local_copies import HeldCopy, LocalCopies, NoRoomError
 from texthash.paths import node_cache
+from texthash.processes import run_module
 from texthash.progress import log_line
 
 if TYPE_CHECKING:
@@ -63,10 +62,7 @@ class MappedFiles(LocalCopies):
         Errors are left to the process that goes on, which meets them again.
         """
         if self._apart and not self.has(name):
-            arguments = [str(path), str(version), checksum, str(self._most_bytes)]
-            search = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-            command = [sys.executable, "-m", "texthash.index.make_mapped", *arguments]
-            subprocess.run(command, env={**os.environ, **search}, stdin=subprocess.DEVNULL, check=False)
+            run_module("texthash.index.make_mapped", str(path), str(version), checksum, str(self._most_bytes))
 
 
 def map_contents(

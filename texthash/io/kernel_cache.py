@@ -37,6 +37,12 @@ def compiled(function: Callable[..., Any], **options: Any) -> Any:
         settings.CACHE_DIR = given
 
 
+def is_cached(package: Path) -> bool:
+    """Return whether the cache has kernels of a package; true as well where there is no cache to fill."""
+    directory = _directory(package)
+    return directory is None or any(directory.rglob("*.nbi"))
+
+
 @cache
 def _directory(package: Path) -> Path | None:
     """Return the first writable cache directory; None if there is none, as in a read-only installation."""

@@ -31,6 +31,9 @@ def import_arrow() -> None:
 def import_kernels() -> None:
     """Import Numba and the kernels. Numba does without linear algebra in this process from then on."""
     with _hidden("scipy"), _hidden("cffi"):
+        from texthash.service.compile_kernels import compile_apart
+
+        compile_apart()
         from texthash.hamming.kernels import warmup
 
         warmup()  # Numba imports what it needs to load kernels with the first one.
