@@ -122,7 +122,7 @@ def _measured(size: _Size, folder: Path, method: str, bits: int, gpu: bool) -> d
         peaks["encode"], peaks["write"] = built["memory"]["encode"], built["memory"]["build_shard"]
         before = _bytes(home)
         opened = _run(job, "open")
-        steps["open"] = opened["steps"]["open"]
+        steps[f"open_{kind}"] = opened["steps"]["open"]
         held |= opened["held"]
     return {"steps": steps, "sizes": made, "peaks": peaks, "held": held}
 

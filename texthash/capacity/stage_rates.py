@@ -33,7 +33,8 @@ StepName = Literal[
     "write_keywords",
     "write_tables",
     "index_alone",
-    "open",
+    "open_keywords",
+    "open_tables",
 ]
 SizeName = Literal["corpus", "arrays", "index_keywords", "index_tables"]
 PeakName = Literal["prepare", "train", "encode", "write"]

@@ -138,7 +138,6 @@ class _Planner:
             "write_shards": self.corpus_files,
             "encode": self.corpus_files,
             f"write_{work.index}": self.shards,
-            "open": self.shards,
         }
         prepare = self._stage(
             "prepare",
@@ -159,7 +158,7 @@ class _Planner:
             self._processes(self.shards) * rates.peaks["write"],
         )
         held = self._size(rates.held[work.index])
-        serve = self._stage("open", {"open": self.shards}, None, 0, math.ceil(held / work.nodes))
+        serve = self._stage("open", {f"open_{work.index}": self.shards}, None, 0, math.ceil(held / work.nodes))
         return StagePlans((prepare, self._train(), encode, index, serve), self._assumptions(), held / work.documents)
 
     def _stage(
