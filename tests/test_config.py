@@ -238,7 +238,7 @@ RANGES = {
     "corpus.edition.min_df": ["-1", "1.5", "nan", "inf"],
     "corpus.edition.max_df": ["-0.1", "1.01"],
     "corpus.edition.min_tokens": ["-1"],
-    "corpus.edition.token_pattern": ["(unclosed"],
+    "corpus.edition.token_pattern": ["(unclosed", "(a+)+$"],
     "service.port": ["0", "65536"],
     "service.batch_wait_ms": ["-1", "inf"],
     "service.limits.request_timeout_s": ["0", "inf", "nan"],
@@ -251,7 +251,7 @@ RANGES = {
 def test_a_value_out_of_range_is_one_error_that_names_key_and_value(key, value, tmp_path):
     *sections, last = key.split(".")
     text = "".join(f"{'  ' * depth}{section}:\n" for depth, section in enumerate(sections))
-    quoted = {"nan": ".nan", "inf": ".inf", "(unclosed": "'(unclosed'"}.get(value, value)
+    quoted = {"nan": ".nan", "inf": ".inf", "(unclosed": "'(unclosed'", "(a+)+$": "'(a+)+$'"}.get(value, value)
     path = written(tmp_path, f"{text}{'  ' * len(sections)}{last}: {quoted}\n")
     for load in (lambda: load_config(path), lambda: load_config(None, [f"{key}={quoted}"])):
         with pytest.raises(UsageError) as raised:

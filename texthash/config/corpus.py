@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from texthash.api.attributes import MAX_ATTRIBUTES, AttributeColumn
+from texthash.config.pattern_time import check_linear
 from texthash.config.section import VARIABLES, Section, Seed
 
 Weighting = Literal["tfidf", "sublinear_tfidf", "binary_tfidf", "binary", "counts", "bm25", "unit_bm25"]
@@ -82,7 +83,7 @@ class Edition(Section):
     @classmethod
     def _is_a_pattern(cls, value: str) -> str:
         try:
-            re.compile(value)
+            check_linear(value)
         except re.error as error:
             raise ValueError(f"not a regular expression: {error}") from None
         return value

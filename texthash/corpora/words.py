@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from texthash.config import Edition
+from texthash.config.pattern_program import UnboundedPatternError
+from texthash.config.pattern_time import check_linear
 from texthash.corpora.identifiers import with_parts
 from texthash.corpora.porter import porter_stemmer
 from texthash.corpora.stop_words import ENGLISH
@@ -135,11 +137,12 @@ class Analyzer:
     def words(self) -> Callable[[str], list[str]]:
         """Function that returns the words of a text before parts, stop words and stems."""
         try:
+            check_linear(self.token_pattern)
             pattern = re.compile(self.token_pattern)
-        except re.error as error:
+        except (re.error, UnboundedPatternError) as error:
+            what = "is not a regular expression" if isinstance(error, re.error) else "cannot be used"
             raise UsageError(
-                f"token_pattern={self.token_pattern!r} is not a regular expression: {error}",
-                "correct corpus.edition.token_pattern.",
+                f"token_pattern={self.token_pattern!r} {what}: {error}", "correct corpus.edition.token_pattern."
             ) from error
         if pattern.groups > 1:
             raise UsageError(

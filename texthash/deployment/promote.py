@@ -100,6 +100,7 @@ def _promote(
         commit=commit,
         source=source.name,
         defaults=defaults_of_promoted(home, hasher, index),
+        written=source.was_written,
         switch=False,
     )
     try:

@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
 from texthash.index.releases.publish import publish
-from texthash.index.releases.release import Release, ShardState, read_release, record_of, release_of
+from texthash.index.releases.release import RESTORED, Release, ShardState, read_release, record_of, release_of
 from texthash.index.storage.arrow_schema import (
     DEFAULT_WEIGHTS,
     KNOWN,
@@ -61,8 +61,6 @@ if TYPE_CHECKING:
     from texthash.paths import StateDir
 
 _RECORD, _STARTED, _MODEL = "backup.json", "started.json", "model"
-# In the name of an index that was restored, by which it differs from one of a corpus.
-RESTORED = "-restored-"
 _LOCK = ".lock"
 _ROWS = 8_192
 _OWN = re.compile(r"\.lock|\.?(shard-\d+|model|started\.json|backup\.json)(\..*)?")  # with unfinished ones
@@ -174,6 +172,7 @@ def restore_backup(home: StateDir, source: str) -> Release:
         run=record.run,
         commit=record.commit,
         defaults=record.defaults,
+        written=record.was_written,
     )
 
 

@@ -18,6 +18,7 @@ from texthash.index.releases.release import (
     Release,
     SearchDefaults,
     ShardState,
+    made_of_a_live_one,
     read_pointer,
     read_release,
     record_of,
@@ -58,6 +59,7 @@ def publish(
     commit: str | None = None,
     source: str | None = None,
     defaults: SearchDefaults | None = None,
+    written: bool | None = None,
     switch: bool = True,
     replaceable: Callable[[Release], None] | None = None,
 ) -> Release:
@@ -74,6 +76,7 @@ def publish(
         source: Name of the release that the new one will replace with the same documents. It is recorded as the
             parent, so that a record left over is pruned like that of a write.
         defaults: Order of search results; None if none was chosen.
+        written: Whether the documents may differ from those of a corpus; None: if the name of the index says so.
         switch: Move the pointer to the new release.
         replaceable: Function that is called with the current release, if there is one, while no write can be
             published, and raises an error if it must stay the current one; the new release is then withdrawn.
@@ -115,6 +118,7 @@ def publish(
         "keywords": first.keywords,
         "defaults": defaults,
         "attributes": dict(first.attributes),
+        "written": made_of_a_live_one(str(index)) if written is None else written,
     }
     release = _record(home, base)
     if switch:
@@ -169,7 +173,8 @@ def advance(home: StateDir, parent: Release, shards: Sequence[ShardState], next_
         ReleaseMovedError: ``parent`` is no longer current; nothing is published.
     """
     same = {field.name: getattr(parent, field.name) for field in fields(Release)}
-    same.update(shards=tuple(shards), next_number=next_number, parent=parent.name, created=_now(), **others)
+    same.update(shards=tuple(shards), next_number=next_number, parent=parent.name, created=_now())
+    same.update({"written": parent.was_written, **others})
     del same["name"], same["version"]
     with _pointer_locked(home) as version:
         now = read_pointer(home)

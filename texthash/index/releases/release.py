@@ -43,9 +43,11 @@ if TYPE_CHECKING:
     from texthash.models.query_encoder import QueryEncoder
     from texthash.paths import StateDir
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 # Format 2 has no vectors; records are sealed from format 4 on; indexes have words from 5 on, attributes from 6 on.
-READABLE = (2, 3, 4, 5, FORMAT_VERSION)
+READABLE = (2, 3, 4, 5, 6, FORMAT_VERSION)
+# In the names of indexes that were made of a live one and of a backup, by which they differ from those of a corpus.
+RECODED, RESTORED = "-live", "-restored-"
 CURRENT = "current"
 _REMEDY = "restore it from a copy, or publish again."
 _REPOINT = 'write {"release": "<name>", "previous": null} into it, with the name of a release.'
@@ -117,6 +119,8 @@ class Release:
         keywords: Analysis of the words that are stored for keyword search; None if the index stores none.
         defaults: Order of search results; None if none was chosen.
         attributes: Type of each attribute that a document of the index has had, by name.
+        written: Whether documents were written or deleted since the index was built from a corpus; None in records of
+            earlier versions.
         format: Format version of this record.
     """
 
@@ -142,6 +146,7 @@ class Release:
     keywords: KeywordAnalysis | None = None
     defaults: SearchDefaults | None = None
     attributes: dict[str, AttributeType] = field(default_factory=dict)
+    written: bool | None = None
     format: int = FORMAT_VERSION
 
     @property
@@ -158,6 +163,16 @@ class Release:
     def weight(self) -> float:
         """Weight of the meaning in a hybrid search that names none."""
         return WEIGHT if self.defaults is None else self.defaults.weight
+
+    @property
+    def was_written(self) -> bool:
+        """Whether the release may hold other documents than the corpus that its index was built from.
+
+        Of releases that do not say so, these are all that were made of an earlier one.
+        """
+        if self.written is not None:
+            return self.written
+        return self.parent is not None or made_of_a_live_one(self.index_uri)
 
     @property
     def documents(self) -> int:
@@ -288,6 +303,12 @@ class OpenRelease:
     release: Release
     hasher: Hasher
     shards: Sequence[Shard]
+
+
+def made_of_a_live_one(index_uri: str) -> bool:
+    """Return whether an index was made of the documents of another one, by its name."""
+    name = index_uri.rstrip("/").rpartition("/")[2]
+    return name.endswith(RECODED) or RESTORED in name
 
 
 def list_releases(home: StateDir) -> list[Release]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from texthash.config import VectorKind
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.index.releases.release import RECODED
 from texthash.index.storage.arrow_schema import (
     ATTRIBUTE,
     ATTRIBUTES,
@@ -61,8 +62,6 @@ if TYPE_CHECKING:
     from texthash.models.hasher import Hasher
     from texthash.paths import StateDir
 
-# End of the name of an index of re-encoded documents, by which it differs from one of a corpus.
-RECODED = "-live"
 _ROWS = 4_096
 _ALL_ROWS = 2**63
 
@@ -295,7 +294,12 @@ class IndexMigration:
         following = max(self._target.next_number, current.next_number)
         self._source, self._target = (
             current,
-            replace(self._target, next_number=following, attributes=self._coder.types_of(current)),
+            replace(
+                self._target,
+                next_number=following,
+                attributes=self._coder.types_of(current),
+                written=current.was_written or self._target.was_written,
+            ),
         )
         return touched
 

@@ -273,7 +273,8 @@ class IndexWriter:
                 # No number is ever assigned twice, not even that of a document which the restore removes.
                 following = max(release.next_number, self._next_number)
                 same = {"keywords": release.keywords, "attributes": release.attributes}
-                self._advance(self._shards.restore(self._home, release), following, **same)
+                states = self._shards.restore(self._home, release)
+                self._advance(states, following, written=release.was_written, **same)
             return self.release
 
     def add_keywords(self, analysis: KeywordAnalysis, weights: WordWeights = DEFAULT_WEIGHTS) -> Release:
@@ -346,7 +347,7 @@ class IndexWriter:
     def _publish(self, changes: Sequence[Change], next_number: int, types: Mapping[str, AttributeType]) -> None:
         with self._whole():
             states = self._shards.change(changes, self.release, next_number)
-            self._advance(states, next_number, attributes=dict(types))
+            self._advance(states, next_number, written=True, attributes=dict(types))
         self._writes += 1
 
     def _tidy(self) -> None:
