@@ -28,8 +28,8 @@ def check_writes_kept(current: Release | None, version: str | None) -> None:
         return
     model = version or "MODEL"
     raise WritesNotKeptError(
-        f"release {current.name} was written to after its index was built; its {current.documents} documents may not be "
-        "those of the corpus. An index of the corpus would lack what was written and contain what was deleted: "
+        f"release {current.name} was written to after its index was built; its {current.documents} documents may not "
+        "be those of the corpus. An index of the corpus would lack what was written and contain what was deleted: "
         "nothing was released.",
         f"`texthash serve promote {model}` serves the model over the documents of {current.name}; "
         "`texthash index build ... index.discard_writes=true` releases the corpus, and `texthash index rollback` goes "
