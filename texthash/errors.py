@@ -18,6 +18,8 @@ _NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM)
 _NO_FILES = (errno.EMFILE, errno.ENFILE)
 # Lance reports the number of an operating system's error only in its text.
 _IN_TEXT = re.compile(r"\(os error (\d+)\)")
+# NumPy, which writes an array by the C library, and SQLite say only in their texts that a disk is full.
+_NO_SPACE_IN_TEXT = re.compile(r"^\d+ requested and \d+ written$|database or disk is full")
 # Lance and Arrow say only in their texts that a store was busy or out of reach.
 _OUT_OF_REACH = re.compile(
     r"after \d+ retries|error sending request|Failed to resolve region|SlowDown|non-2xx status code: 5\d\d|"
@@ -179,7 +181,9 @@ def out_of_space(error: BaseException) -> bool:
 
 
 def _is_no_space(error: BaseException) -> bool:
-    return _number(error) in _NO_SPACE
+    if isinstance(error, TexthashError):
+        return False
+    return _number(error) in _NO_SPACE or _NO_SPACE_IN_TEXT.search(str(error)) is not None
 
 
 def _number(error: BaseException) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ from texthash.cli.retrieval import GainName, judged_model, judged_runs
 from texthash.cli.studies import is_study, rescored, study_page
 from texthash.errors import UsageError
 from texthash.executor import LocalExecutor
-from texthash.io.outputs import output_folder
+from texthash.io.outputs import made_folder
 from texthash.paths import resolve_home
 from texthash.progress import log_line
 
@@ -220,9 +221,10 @@ def report(
     """Report on a study or evaluated models in one page. Example: `texthash report MODEL_A MODEL_B --output report`"""
     from texthash.experiments.trained_models import find_model, make_report
 
-    home, output = resolve_home(), None if output is None else output_folder(output)
+    home = resolve_home()
     if models and len(models) == 1 and is_study(models[0]):
-        print(study_page(models[0], output))
+        with nullcontext() if output is None else made_folder(output):
+            print(study_page(models[0], output))
         return
-    output = output or output_folder(Path("report"))
-    print(make_report([find_model(home, name) for name in models or ["latest"]]).save(output))
+    with made_folder(output or Path("report")) as directory:
+        print(make_report([find_model(home, name) for name in models or ["latest"]]).save(directory))

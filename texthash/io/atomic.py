@@ -28,7 +28,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError, UsageError
-from texthash.io.outputs import naming, replaceable
+from texthash.io.outputs import made_folder, naming, replaceable
+from texthash.paths import local_path
 from texthash.progress import log_line
 
 _REQUESTS = 32
@@ -259,6 +260,26 @@ def whole_directory(target: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def whole_files(folder: Path) -> Iterator[Path]:
+    """Yield a temporary directory, whose files appear in ``folder`` if the block succeeds; otherwise none does.
+
+    Files of the same names are replaced, others stay. The folder is made unless it exists.
+    """
+    with made_folder(local_path(folder)):
+        staged = partial_name(folder / "output")
+        staged.mkdir()
+        try:
+            with naming(folder):
+                yield staged
+                for file in sorted(path for path in staged.rglob("*") if path.is_file()):
+                    target = replaceable(folder / file.relative_to(staged))
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    file.replace(target)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
 
 
 def _is_still(path: Path, file: IO[str]) -> bool:

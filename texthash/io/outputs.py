@@ -6,10 +6,10 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from texthash.errors import UsageError
+from texthash.errors import UsageError, out_of_space
 from texthash.paths import local_path
 
 # Errors of writing, which the system reports without the name of the file.
@@ -22,6 +22,8 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None and out_of_space(error):
+            raise OSError(errno.ENOSPC, str(error), str(path)) from error
         if error.errno in _OF_DISKS and error.filename is None:
             error.filename = str(path)
         raise
@@ -61,6 +63,23 @@ def output_folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     _check_writable(path, path)
     return path
+
+
+@contextmanager
+def made_folder(path: Path) -> Iterator[Path]:
+    """Yield the folder of an output, which is made unless it exists, and removed again if the block fails.
+
+    Raises the same errors as :func:`output_folder`.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    folder = output_folder(path)
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):  # something else is in it
+            for made in missing:
+                made.rmdir()
+        raise
 
 
 def check_no_broken_link(path: Path) -> None:

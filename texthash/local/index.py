@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from texthash.errors import TexthashError, UsageError
 from texthash.index.fusion import WEIGHT
+from texthash.io.atomic import whole_directory
 from texthash.local.browsing import Browsing
 from texthash.local.documents import IndexedDocument, encode_documents
 from texthash.local.memory_shard import MemoryShard
@@ -438,11 +438,9 @@ class Index(Browsing):
         shard = self._memory("saved")
         if directory.exists():
             raise FileExistsError(f"{directory} exists; a saved index is never overwritten")
-        partial = directory.with_name(f".{directory.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        self.model.save(partial / _MODEL)
-        shard.write(partial / _DOCUMENTS)
-        partial.rename(directory)
+        with whole_directory(directory) as partial:
+            self.model.save(partial / _MODEL)
+            shard.write(partial / _DOCUMENTS)
         return directory
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from texthash.corpora.prepared.batches import Batch, text_batch
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.words import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError, UsageError
+from texthash.io.atomic import whole_directory
 from texthash.io.records import sealed
 from texthash.methods.base import HashMethod, Role, check_searchable
 from texthash.methods.categorizer import categories_of
@@ -270,9 +270,11 @@ class Hasher:
         directory = local_path(directory)
         if directory.exists():
             raise FileExistsError(f"{directory} exists; a saved model is never overwritten")
-        partial = directory.with_name(f".{directory.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        with whole_directory(directory) as partial:
+            self._write(partial)
+        return directory
+
+    def _write(self, partial: Path) -> None:
         # Copies, because safetensors refuses tensors that share memory, as tied weights do.
         weights = {
             name: tensor.cpu().contiguous().clone() for name, tensor in self.method.inference_state_dict().items()
@@ -294,8 +296,6 @@ class Hasher:
             "files": data_digests(partial),
         }
         (partial / RECORD).write_text(json.dumps(sealed(record), indent=2), encoding="utf-8")
-        partial.rename(directory)
-        return directory
 
     @classmethod
     def load(cls, directory: str | Path) -> Hasher:

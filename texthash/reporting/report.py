@@ -16,8 +16,7 @@ from texthash.errors import UsageError
 from texthash.evaluation.hard_queries import HardQuery
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import TITLE, Measure
-from texthash.io.atomic import whole, write_text
-from texthash.io.outputs import output_folder
+from texthash.io.atomic import whole_files
 from texthash.paths import local_path
 from texthash.reporting import plots
 from texthash.reporting.leaderboard import add_costs, add_leaderboard, add_quality, mean_costs, title_of
@@ -91,15 +90,18 @@ class Report(NamedTuple):
     images: dict[str, bytes]
 
     def save(self, directory: str | Path) -> Path:
-        """Write ``report.html``, ``report.md`` and ``plots/`` into a directory; return the path of the HTML file."""
-        directory = output_folder(local_path(directory))
-        for name, image in self.images.items():
-            with whole(directory / "plots" / f"{name}.png") as partial:
-                partial.write_bytes(image)
-        write_text(directory / "report.md", self.markdown)
-        page = directory / "report.html"
-        write_text(page, self.html)
-        return page
+        """Write ``report.html``, ``report.md`` and ``plots/`` into a directory; return the path of the HTML file.
+
+        Nothing is left in the directory if one of them cannot be written.
+        """
+        directory = local_path(directory)
+        with whole_files(directory) as staged:
+            (staged / "plots").mkdir()
+            for name, image in self.images.items():
+                (staged / "plots" / f"{name}.png").write_bytes(image)
+            (staged / "report.md").write_text(self.markdown, encoding="utf-8")
+            (staged / "report.html").write_text(self.html, encoding="utf-8")
+        return directory / "report.html"
 
 
 def report(

@@ -46,8 +46,13 @@ class LocalCheckpointer:
 
 def write_state(state: State, path: Path) -> None:
     """Write a state atomically, so that a reader never sees an incomplete one."""
-    with whole(path) as partial:
-        torch.save(state, partial)
+    with whole(path) as partial, partial.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # by which torch reports that the file could not be written
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def keep_state(path: Path, kept: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from texthash.evaluation.results import Evaluation
 from texthash.experiments.grid.cells import open_corpus
 from texthash.experiments.grid.folder import CellRecord, StudyFolder
 from texthash.experiments.grid.plan import Cell
-from texthash.io.outputs import output_folder
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.reporting.page import Page
@@ -69,10 +67,12 @@ def report_study(folder: StudyFolder, home: StateDir, output: Path | None = None
             page.text(warning, "warning")
 
     made = report(runs, f"Study {folder.name}", pictures=_PICTURES, preface=preface)
-    directory = output_folder(output or folder.path / "report")
-    if output is None:
-        shutil.rmtree(directory / "plots", ignore_errors=True)  # of an earlier report, which had others
+    directory = output or folder.path / "report"
     made.save(directory)
+    if output is None:  # an earlier report had other plots
+        for plot in (directory / "plots").glob("*.png"):
+            if plot.stem not in made.images:
+                plot.unlink()
     if folder.run is not None:
         with TemporaryDirectory(prefix="texthash-") as scratch:  # The folder may hold other files of the user.
             made.save(Path(scratch) / "report")
