@@ -38,7 +38,13 @@ from texthash.index.storage.document_copies import map_of
 from texthash.index.storage.file_digests import check_manifest, check_opened, recorded
 from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.row_addresses import StoredRows, difference
-from texthash.index.storage.shard_format import DOCUMENT_FIELDS, ShardManifest, open_documents, read_manifest
+from texthash.index.storage.shard_format import (
+    DOCUMENT_FIELDS,
+    ShardManifest,
+    lists_files,
+    open_documents,
+    read_manifest,
+)
 from texthash.io.atomic import is_local
 from texthash.io.local_copies import LocalCopies
 from texthash.paths import as_path
@@ -141,7 +147,7 @@ class Shard:
         digests = recorded(path) if version is None else check_manifest(path, version)
         with reading(str(path)):
             dataset = open_documents(path, version, manifest.bits)
-            check_opened(path, dataset, digests)
+            check_opened(path, dataset, digests, lists_files(path))
             mapped = map_of(path, dataset, copies)
         read = map_contents(files, path, dataset, mapped, manifest.bits, checksum)
         keywords = StoredKeywords(str(path), read.rows, read.keywords)

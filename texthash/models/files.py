@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from texthash.corpora.words import Vocabulary
 from texthash.errors import ModelMismatchError
 from texthash.io.copies import at_hand
 from texthash.io.digests import size_and_sha256
-from texthash.io.records import FileName, Sha256, read_record, typed
+from texthash.io.records import DIGEST, FileName, Sha256, read_record, typed
 from texthash.paths import as_path, is_address
 
 FORMAT_VERSION = 1
@@ -38,7 +38,7 @@ class HasherRecord:
         edition: Preparation of that corpus.
         vocabulary_hash: Hash of the vocabulary.
         serves: Input that a served text needs.
-        files: SHA-256 digests of the other files by name; empty in models of earlier versions.
+        files: SHA-256 digests of the other files by name; None in models of version 0.1.
     """
 
     format: int
@@ -50,7 +50,7 @@ class HasherRecord:
     edition: Edition
     vocabulary_hash: Sha256
     serves: str = ""
-    files: dict[FileName, Sha256] = field(default_factory=dict)
+    files: dict[FileName, Sha256] | None = None
 
 
 def registered_name(corpus: str, edition: str, bits: int) -> str:
@@ -80,12 +80,12 @@ def data_digests(directory: Path) -> dict[str, str]:
 
 
 def check_data(directory: Path, record: HasherRecord) -> None:
-    """Compare the files of a saved model with the digests in its record, if it has some.
+    """Compare the files of a saved model with the digests in its record, which lists all of them.
 
     Raises:
         ModelMismatchError: A file is not the one that was saved.
     """
-    if not record.files:
+    if record.files is None:
         return
     for name, found in data_digests(directory).items():
         expected = record.files.get(name)
@@ -129,7 +129,10 @@ def read_hasher_record(directory: Path) -> HasherRecord:
             f"{directory} has format {members['format']!r}, this version reads {FORMAT_VERSION}.",
             "use the version of texthash that wrote it, or train the model again.",
         )
-    return typed(HasherRecord, members, path, RESTORE, error=ModelMismatchError)
+    record = typed(HasherRecord, members, path, RESTORE, error=ModelMismatchError)
+    if record.files is None and DIGEST in members:  # Version 0.1 wrote neither.
+        raise ModelMismatchError(f"{path} is broken: it lists no files, of which it has to have digests.", RESTORE)
+    return record
 
 
 def read_vocabulary(directory: Path, record: HasherRecord) -> Vocabulary:

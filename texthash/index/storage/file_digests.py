@@ -160,6 +160,11 @@ def check_files(shard: Path, files: Iterable[str], known: Digests) -> int:
     return sum(name not in known for name in names)
 
 
+def check_listed(shard: Path, files: Iterable[str], known: Digests) -> None:
+    """Check that each file has a recorded digest. Raises the same errors as :func:`check_files`."""
+    _raise_damaged(shard, [f"{name} has no checksum in {_FOLDER}/" for name in sorted(set(files) - known.keys())])
+
+
 def check_sizes(shard: Path, files: Iterable[str], known: Digests) -> None:
     """Compare only the sizes, without reading. Raises the same errors as :func:`check_files`."""
     names = sorted(name for name in files if name in known)
@@ -189,14 +194,22 @@ def check_manifest(shard: Path, version: int, after: int = -1) -> Digests:
     return known
 
 
-def check_opened(shard: Path, dataset: lance.LanceDataset, known: Digests) -> None:
+def check_opened(shard: Path, dataset: lance.LanceDataset, known: Digests, listed: bool = False) -> None:
     """Compare the sizes of all files of a version, and the digests of its deletion files.
+
+    Args:
+        shard: Directory of the shard.
+        dataset: The version.
+        known: Recorded digests.
+        listed: Whether all files have to be among these.
 
     Raises the same errors as :func:`check_files`.
     """
     files = _files_of_lance(dataset)
     if newest_map(known, dataset.version) is not None:
         files |= map_files(shard, dataset)
+    if listed:
+        check_listed(shard, files, known)
     files &= known.keys()
     check_sizes(shard, files, known)
     check_files(shard, [name for name in files if name.startswith(f"{DOCUMENTS}/_deletions/")], known)
@@ -248,6 +261,9 @@ def _read(path: Path) -> dict[str, FileDigest]:
     found = typed(_Record, read_record(path, _REMEDY), path, _REMEDY)
     if found.format != _FORMAT:
         raise TexthashError(f"{path} has format {found.format}, but this version reads {_FORMAT}.", "upgrade texthash.")
+    for name in found.files:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise TexthashError(f"{path} is broken: {name!r} is no file of the shard.", _REMEDY)
     return found.files
 
 

@@ -43,7 +43,7 @@ from texthash.index.storage.arrow_schema import (
 )
 from texthash.index.storage.checksum import Checksum
 from texthash.index.storage.document_map import write_map
-from texthash.index.storage.file_digests import DOCUMENTS, check_files, check_manifest, files_of, record
+from texthash.index.storage.file_digests import DOCUMENTS, check_files, check_listed, check_manifest, files_of, record
 from texthash.index.storage.lance_errors import REMEDY, is_panic
 from texthash.io.atomic import is_local, is_published, remove_directory, write_text
 from texthash.io.fsync import FsyncTracker, sync
@@ -56,7 +56,9 @@ FORMAT_VERSION = 7
 # Format 2 has no vectors. Digests and documents without a known word exist from format 4 on, words from format 5 on,
 # attributes from format 6 on, weights of the words from format 7 on.
 READABLE = (2, 3, 4, 5, 6, FORMAT_VERSION)
+_WITH_DIGESTS = 4
 MANIFEST = "manifest.json"
+_RESTORE = "restore it from a copy, or build again."
 DOCUMENT_FIELDS = ("title", "text", "labels", ATTRIBUTES)
 _INDEX_CACHE = 256 * 2**20
 _SLICE_ROWS = 8192
@@ -282,13 +284,21 @@ def is_written(path: Path) -> bool:
     return is_published(path, MANIFEST)
 
 
+def lists_files(path: Path) -> bool:
+    """Return whether all files of a shard have recorded digests, by the version of texthash that built it.
+
+    What is not listed is not read then. A shard of an earlier version has digests of what was written to it later.
+    """
+    return bool(read_record(path / MANIFEST, _RESTORE)["format"] >= _WITH_DIGESTS)
+
+
 def read_manifest(path: Path) -> ShardManifest:
     """Read the manifest of a shard.
 
     Raises:
         TexthashError: The shard does not exist, or its manifest is broken or of a later version of texthash.
     """
-    file, remedy = path / MANIFEST, "restore it from a copy, or build again."
+    file, remedy = path / MANIFEST, _RESTORE
     try:
         record = read_record(file, remedy)
     except FileNotFoundError:
@@ -363,11 +373,14 @@ def check_version(path: Path, version: int, bits: int) -> lance.LanceDataset:
     """Open a version of a shard after comparing all of its files with their recorded digests.
 
     Raises:
-        TexthashError: A file is missing or damaged; the error names it.
+        TexthashError: A file is missing, damaged or not listed; the error names it.
     """
     known = check_manifest(path, version)
     dataset = open_documents(path, version, bits)
-    check_files(path, files_of(dataset), known)
+    files = files_of(dataset)
+    if lists_files(path):
+        check_listed(path, files, known)
+    check_files(path, files, known)
     return dataset
 
 
