@@ -13,6 +13,7 @@ from datetime import date
 from typing import Any
 
 from texthash.api.attributes import read_value, write_value
+from texthash.api.missing import is_missing
 from texthash.errors import UsageError
 
 _QUERY_MEMBERS = ("text", "code", "id", "vector")
@@ -86,6 +87,8 @@ def vector(value: object, name: str) -> list[float]:
     """
     numbers: list[float] = []
     for position, member in items(value, name, "[0.1, ...]"):
+        if is_missing(member):
+            raise UsageError(f"{name}[{position}] is {_described(member)}, not a finite number.", "give numbers.")
         number = member.item() if getattr(member, "ndim", None) == 0 and hasattr(member, "item") else member
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
             raise UsageError(f"{name}[{position}] is {_described(member)}, not a finite number.", "give numbers.")
@@ -164,6 +167,8 @@ def _document(value: object, name: str) -> dict[str, Any]:
             continue
         elif key == "vector":
             converted[key] = vector(member, where)
+        elif key == "attributes" and isinstance(member, Mapping):
+            converted[key] = {own: value for own, value in member.items() if not _is_none(value)}
         else:
             converted[key] = text(member, where) if key in ("id", "text", "title") else member
     return converted
@@ -216,8 +221,15 @@ def body_of(body: Mapping[str, Any]) -> bytes:
         raise
 
 
+def _is_none(value: Any) -> bool:
+    """Return whether a value is missing; NaN, which may be a mistake, is not."""
+    return is_missing(value) and not isinstance(value, float)
+
+
 def _number(value: Any) -> Any:
     """Return a scalar of numpy as a Python number, and a date as a value of an attribute."""
+    if is_missing(value):
+        raise TypeError(f"{value!r} is a missing value: leave it out")
     if isinstance(value, date):
         return write_value(read_value(value))
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):

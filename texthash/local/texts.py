@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from texthash.api.missing import is_missing
 from texthash.errors import UsageError
 
 COLUMN = "text"
@@ -91,7 +92,9 @@ def as_attributes(
 
 
 def _plain(value: Any) -> Any:
-    """Return a scalar of NumPy or Arrow as a Python value."""
+    """Return a scalar of NumPy or Arrow as a Python value; None for one that is missing, but not for NaN."""
+    if is_missing(value) and not isinstance(value, float):
+        return None
     if hasattr(value, "as_py"):
         return value.as_py()
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
@@ -141,13 +144,15 @@ def _check_column(names: Iterable[Any] | None, name: str, column: str) -> None:
 
 
 def _labels(entry: Any, name: str) -> list[str]:
-    if entry is None or entry != entry:  # a missing value in a column of pandas is NaN
+    if is_missing(entry):  # NaN in a column of pandas
         return []
     if isinstance(entry, str) or not isinstance(entry, Iterable):
         entry = [entry]
     found = []
     for label in entry:
-        if not isinstance(label, str) and (isinstance(label, bool) or not hasattr(label, "__index__")):
+        label = label.as_py() if hasattr(label, "as_py") else label
+        is_number = hasattr(label, "__index__") and not isinstance(label, bool) and not is_missing(label)
+        if not isinstance(label, str) and not is_number:
             raise UsageError(f"{name} holds {label!r}, a {type(label).__name__}.", "give strings or whole numbers.")
         found.append(label if isinstance(label, str) else str(int(label)))
     return found

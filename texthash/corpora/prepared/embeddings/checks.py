@@ -47,12 +47,15 @@ def as_vectors(values: Any, width: int | None = None, name: str = "vectors") -> 
     Raises:
         UsageError: They are no numbers or not of one width, or one of them is not finite or zero.
     """
+    rows = values if isinstance(values, list | tuple) else ()
+    if np.ma.is_masked(values) or any(np.ma.is_masked(row) for row in rows if isinstance(row, np.ma.MaskedArray)):
+        raise UsageError(f"{name} has masked values, under which there may be any number.", REMEDY)
     try:
         array = np.asarray(values)
         numbers = array.dtype.kind in "fiu"
         with np.errstate(over="ignore"):  # what is beyond single precision becomes infinite, and is refused as such
             vectors = array.astype(np.float32) if numbers else np.empty(0, np.float32)
-    except (ValueError, TypeError):  # ragged
+    except (ValueError, TypeError, RuntimeError):  # ragged, or a tensor of torch with a gradient
         numbers = False
     if not numbers or vectors.ndim != 2 or not vectors.shape[1]:
         shape = f"of shape {array.shape}" if numbers else "no table of numbers"
