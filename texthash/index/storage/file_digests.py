@@ -161,8 +161,9 @@ def check_files(shard: Path, files: Iterable[str], known: Digests) -> int:
 
 
 def check_listed(shard: Path, files: Iterable[str], known: Digests) -> None:
-    """Check that each file has a recorded digest. Raises the same errors as :func:`check_files`."""
-    _raise_damaged(shard, [f"{name} has no checksum in {_FOLDER}/" for name in sorted(set(files) - known.keys())])
+    """Check that each file of Lance has a recorded digest. Raises the same errors as :func:`check_files`."""
+    unlisted = sorted(name for name in {*files} - known.keys() if name.startswith(f"{DOCUMENTS}/"))
+    _raise_damaged(shard, [f"{name} has no checksum in {_FOLDER}/" for name in unlisted])
 
 
 def check_sizes(shard: Path, files: Iterable[str], known: Digests) -> None:
