@@ -123,6 +123,21 @@ def test_haproxy_is_launched_on_loopback_and_ends_with_its_parent(tmp_path: Path
     assert gone
 
 
+def test_a_node_of_a_cluster_gets_a_launcher_with_serves_own_ports(tmp_path: Path) -> None:
+    words, environment = (
+        [sys.executable, "-m", "texthash.service.haproxy"],
+        {**os.environ, "TEXTHASH_CACHE": str(tmp_path)},
+    )
+    for _ in range(2):  # the second time the variable names the launcher itself
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+        launcher = Path(done.stdout.strip())
+        assert os.access(launcher, os.X_OK)
+        command = launcher.read_text().splitlines()[1]
+        assert command.endswith('haproxy 8404 9101 "$@"')
+        environment["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(launcher)
+        assert f" {launcher} " not in command
+
+
 def test_nothing_of_ray_is_imported_before_it_reads_its_settings() -> None:
     script = "import sys, texthash.service.haproxy; print('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout.strip() == b"False"

@@ -97,6 +97,8 @@ def launcher_of_node() -> Path | None:
     folder = node_cache()
     folder.mkdir(parents=True, exist_ok=True)
     ports = (os.environ.get(f"RAY_SERVE_HAPROXY_{name}_PORT", own) for name, own in _SERVE_PORTS.items())
+    if os.environ.get(_BINARY) == str(folder / "haproxy"):
+        del os.environ[_BINARY]  # it would launch itself
     found = _launched(folder / "haproxy", *ports).get(_BINARY)
     return None if found is None else Path(found)
 
@@ -106,8 +108,7 @@ def _launched(script: Path, stats: str, metrics: str) -> dict[str, str]:
 
     On a file system that allows no programs (noexec) Serve starts HAProxy itself.
     """
-    named = os.environ.get(_BINARY)
-    binary = _packaged_binary() if named in (None, "", str(script)) else named
+    binary = os.environ.get(_BINARY) or _packaged_binary()
     if binary is None:
         return {}
     errors = script.parent / "errors"
