@@ -12,7 +12,7 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from texthash.errors import UsageError
 
@@ -179,8 +179,15 @@ def is_address(name: str | Path) -> bool:
     return not isinstance(name, Path) and "://" in str(name)
 
 
+def check_path(name: str, value: Any) -> None:
+    """Raise :class:`UsageError` unless an argument can be the path or the name of a file."""
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value) or "\0" in str(value):
+        raise UsageError(f"{name}={value!r} is no path.", "name a file or a directory.")
+
+
 def local_path(name: str | Path) -> Path:
     """Return a path; raises :class:`UsageError` for an address, from which ``Path`` makes a folder such as ``s3:``."""
+    check_path("path", name)
     if is_address(name) or _COLLAPSED.match(str(name)):
         raise UsageError(f"{name} is an address, not a path of this machine.", "name a file or a directory.")
     return Path(name)

@@ -6,12 +6,12 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from numbers import Integral
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.arguments import check_whole
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming._simd import LANES
 from texthash.hamming.codes import as_readonly
@@ -62,10 +62,8 @@ def arguments(
             "encode queries with the model that made the index",
         )
     longest = 64 * len(words)
-    if radius is not None and (isinstance(radius, bool) or not isinstance(radius, Integral)):
-        raise TexthashError(f"the radius is {radius!r}, a {type(radius).__name__}", "give a whole number of bits")
-    if radius is not None and radius < 0:
-        raise TexthashError(f"the radius is {radius}", "give a number of bits, 0 or more")
+    if radius is not None:
+        check_whole("radius", radius, least=0, unit="bits")
     bound = 1 + (longest if radius is None else min(radius, longest))
     return as_readonly(words), by_query(query_words), _mask(allow, words.shape[1]), bound
 

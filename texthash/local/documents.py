@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.errors import UsageError
 from texthash.local.memory_shard import MemoryShard
-from texthash.local.texts import as_attributes, as_labels, as_texts, check_unique
+from texthash.local.texts import as_attributes, as_labels, as_texts, check_ids
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +39,15 @@ class IndexedDocument:
     code: bytes
 
 
+def check_model(model: Any) -> None:
+    """Raise :class:`UsageError` unless this is a model, such as the name of one, which has to be loaded first."""
+    from texthash.models.hasher import Hasher
+
+    if not isinstance(model, Hasher):
+        remedy = f"load it: texthash.load({model!r})." if isinstance(model, str) else "give what texthash.load returns."
+        raise UsageError(f"model is a {type(model).__name__}.", remedy)
+
+
 def encode_documents(
     model: Hasher,
     texts: Iterable[str] | None,
@@ -62,7 +71,7 @@ def encode_documents(
     names = [str(number) for number in range(len(documents))] if ids is None else as_texts(ids, "ids", "id")
     if len(names) != len(documents):
         raise UsageError(f"there are {len(names)} ids for {len(documents)} texts.", "give one id for each text.")
-    check_unique(names)
+    check_ids(names)
     headed = [""] * len(documents) if titles is None else as_texts(titles, "titles", "title")
     if len(headed) != len(documents):
         raise UsageError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
+from texthash.arguments import check_whole
 from texthash.errors import UsageError
 from texthash.local.texts import as_texts, check_unique
 
@@ -69,7 +70,7 @@ def evaluate(
     documents: Mapping[str, str] | Sequence[str],
     qrels: Judgements,
     *,
-    k: Sequence[int] = ...,
+    k: int | Sequence[int] = ...,
     threads: int = ...,
 ) -> Figures: ...
 
@@ -91,7 +92,7 @@ def evaluate(
     documents: Mapping[str, str] | Sequence[str] | None = None,
     qrels: Judgements | None = None,
     *,
-    k: Sequence[int] = (10, 100),
+    k: int | Sequence[int] = (10, 100),
     threads: int = 1,
     judged: str | Path | None = None,
     split: str | None = None,
@@ -106,7 +107,7 @@ def evaluate(
         documents: Texts by document id, or a list of them.
         qrels: For each query id, the ids of its relevant documents, or a mapping of these to grades from 0 (not
             relevant) to 8, which are the gains of nDCG.
-        k: Cutoffs of the metrics.
+        k: Cutoff of the metrics, or several.
         threads: Number of threads that count distances.
         judged: Folder of a test collection in BEIR's layout, in place of queries, documents and qrels.
         split: Split of its queries: ``train``, ``validation`` (``dev.tsv``) or ``test``; None: test only if there is no
@@ -120,8 +121,8 @@ def evaluate(
         R-precision, P@10 and MAP, and a paired test against BM25.
 
     Raises:
-        UsageError: A judged query or document does not exist, a grade is out of range, or no query has a relevant
-            document.
+        UsageError: A cutoff or the number of threads is below 1, a judged query or document does not exist, a grade is
+            out of range, or no query has a relevant document.
         CorpusError: The folder is not a test collection, or one of its files is malformed; the error names file and
             line.
 
@@ -154,18 +155,24 @@ def _figures(
     queries: Mapping[str, str] | Sequence[str],
     documents: Mapping[str, str] | Sequence[str],
     qrels: Judgements,
-    k: Sequence[int],
+    k: int | Sequence[int],
     threads: int,
 ) -> Figures:
     from texthash.config import EvaluationConfig
     from texthash.evaluation.scoring import score
 
+    cutoffs = list(k) if isinstance(k, Iterable) else [k]
+    if not cutoffs:
+        raise UsageError("there is no cutoff k.", "give one, or several.")
+    for cut in cutoffs:
+        check_whole("cutoff k", cut, least=1)
+    check_whole("number of threads", threads, least=1)
     asked, searched = _named(queries, "queries"), _named(documents, "documents")
     relevance = _relevance(qrels, list(asked), list(searched))
     codes = model.encode(list(asked.values()), role="query"), model.encode(list(searched.values()))
     values: dict[str, Figure] = {}
     count = 0
-    for cut in k:
+    for cut in cutoffs:
         found = score(*codes, relevance, EvaluationConfig(k=cut, curve=(1,)), threads, "recall").metrics
         count = int(found["queries"])
         names = (f"p_at_{cut}", f"recall_at_{cut}", f"ndcg_at_{cut}", "map", "mrr")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, get_args, overload
 
+from texthash.arguments import check_choice, check_whole
 from texthash.errors import TexthashError, UsageError
 from texthash.index.fusion import WEIGHT
 from texthash.io.atomic import whole_directory
 from texthash.local.browsing import Browsing
-from texthash.local.documents import IndexedDocument, encode_documents
+from texthash.local.documents import IndexedDocument, check_model, encode_documents
 from texthash.local.memory_shard import MemoryShard
 from texthash.local.result import SearchResult
-from texthash.local.texts import as_texts
-from texthash.paths import local_path
+from texthash.local.texts import as_labels, as_texts
+from texthash.paths import check_path, local_path
 
 if TYPE_CHECKING:
     from texthash.api.attributes import AttributeType
@@ -88,6 +90,7 @@ class Index(Browsing):
     ) -> None:
         from texthash.models.query_encoder import QueryEncoder
 
+        check_model(model)
         model.check_searchable()
         shard = encode_documents(
             model,
@@ -119,6 +122,7 @@ class Index(Browsing):
         """
         from texthash.models.query_encoder import QueryEncoder
 
+        check_path("name", name)
         if Path(name, _DOCUMENTS).is_file():
             shard = MemoryShard.read(Path(name, _DOCUMENTS))
             return cls._of(QueryEncoder.open(Path(name, _MODEL)), [shard], shard.types)
@@ -256,6 +260,8 @@ class Index(Browsing):
                 attribute of the filter.
         """
         where = self._where(labels, filter)
+        check_whole("number of threads", threads, least=1)
+        check_whole("number of candidates", candidates, least=1)
         options = self._options(k, texts=query is not None, mode=mode, weight=weight, rescore=rescore, radius=radius)
         options = replace(options, where=where, threads=threads)
         if query is None and (vectors is None or options.mode != "semantic"):
@@ -364,7 +370,8 @@ class Index(Browsing):
             raise UsageError("either ids or a filter are needed.", "give ids, or filter={...}.")
         if where is not None:
             return where, None
-        names = as_texts([ids] if isinstance(ids, str) else ids or (), "ids", "id")
+        given = sorted(ids) if isinstance(ids, AbstractSet) else ids  # of one a set may be given: their order is free
+        names = as_texts([ids] if isinstance(ids, str) else given or (), "ids", "id")
         return Ids(tuple(names)), names
 
     def _memory(self, done: str) -> MemoryShard:
@@ -388,9 +395,13 @@ class Index(Browsing):
         radius: int | None,
     ) -> SearchOptions:
         """Return the options of a search, with those of the release for what it leaves open."""
-        from texthash.api.requests import resolved_order
+        from texthash.api.requests import Mode, RescoringKind, resolved_order
         from texthash.index.search import SearchOptions
 
+        if mode is not None:
+            check_choice("mode", mode, get_args(Mode))
+        if rescore is not None:
+            check_choice("rescore", rescore, get_args(RescoringKind))
         release = self._release
         mode, kind = resolved_order(
             mode,
@@ -424,7 +435,10 @@ class Index(Browsing):
         where = where_of(filter_of(filter), self._types)
         if labels is None:
             return where
-        own = Labels((labels,) if isinstance(labels, str) else tuple(labels))
+        (names,) = as_labels([labels], 1) or [[]]
+        if not names:
+            raise UsageError("labels is empty.", "give one, several, or None for no condition.")
+        own = Labels(tuple(names))
         return own if where is None else All((own, where))
 
     def save(self, directory: str | Path) -> Path:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.config import CorpusConfig, Edition
 from texthash.errors import UsageError
+from texthash.paths import check_path
 
 if TYPE_CHECKING:
     from texthash.corpora.prepared.corpus import PreparedCorpus
@@ -30,6 +31,7 @@ def load(name: str | Path) -> Hasher:
     """
     from texthash.models.hasher import Hasher
 
+    check_path("name", name)
     if Path(name, _SAVED).is_file():
         return Hasher.load(name)
     from texthash.deployment.model_refs import saved_hasher

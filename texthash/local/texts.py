@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from texthash.api.missing import is_missing
@@ -100,6 +101,17 @@ def _plain(value: Any) -> Any:
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
+def check_ids(ids: list[str], name: str = "ids") -> None:
+    """Raise :class:`UsageError` naming the first id that occurs twice, is empty or is longer than others may be."""
+    from texthash.api.requests import MAX_ID
+
+    check_unique(ids, name)
+    for place, value in enumerate(ids):
+        if not 1 <= len(value) <= MAX_ID:
+            shown = f"{value[:20]!r}..., {len(value):,} characters" if value else "empty"
+            raise UsageError(f"{name}[{place}] is {shown}.", f"give an id of 1 to {MAX_ID} characters.")
+
+
 def check_unique(ids: list[str], name: str = "ids") -> None:
     """Raise :class:`UsageError` naming the first id that occurs twice."""
     seen: set[str] = set()
@@ -121,6 +133,8 @@ def _column(values: Any, name: str, column: str) -> list[Any]:
     if names is not None and not isinstance(values, Mapping):
         _check_column(names, name, column)
         values = values[column]
+    if isinstance(values, AbstractSet):
+        raise UsageError(f"{name} is a set, which has no order.", f"give a list: {name}=[...].")
     if isinstance(values, Mapping):
         raise UsageError(f"{name} is a mapping.", f"give its values: list({name}.values()).")
     if hasattr(values, "to_pylist"):  # a column of pyarrow
@@ -148,6 +162,8 @@ def _labels(entry: Any, name: str) -> list[str]:
         return []
     if isinstance(entry, str) or not isinstance(entry, Iterable):
         entry = [entry]
+    if isinstance(entry, Mapping):
+        raise UsageError(f"{name} is a mapping.", "give strings or whole numbers.")
     found = []
     for label in entry:
         label = label.as_py() if hasattr(label, "as_py") else label

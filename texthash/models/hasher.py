@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from texthash.arguments import check_choice, check_whole
 from texthash.config import Edition, VectorKind
 from texthash.corpora.prepared.batches import Batch, text_batch
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
@@ -137,6 +138,8 @@ class Hasher:
                 finite or zero; or ``texts`` is one text, a mapping or a table, or a text is not a string.
         """
         _check_texts(texts)
+        check_choice("role", role, get_args(Role))
+        check_whole("batch_size", batch_size, least=1)
         method = self.method
         if self._direct is not None and features is None and vectors is None and len(texts) <= FEW:
             return self._read_directly(self._direct, texts, role)

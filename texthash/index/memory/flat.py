@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.errors import TexthashError, UsageError
+from texthash.arguments import check_whole
+from texthash.errors import TexthashError
 from texthash.hamming.codes import check_codes, to_words
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ def check_window(limit: int, offset: int) -> None:
         TexthashError: ``limit`` or ``offset`` is no whole number, ``limit`` is below 1, or ``offset`` is negative.
     """
     for name, value in (("limit", limit), ("offset", offset)):
-        if isinstance(value, bool) or not isinstance(value, Integral):
-            raise UsageError(f"the {name} is {value!r}, a {type(value).__name__}.", "give a whole number.")
+        check_whole(name, value)
     if limit < 1:
         raise TexthashError(f"the limit is {limit}", "ask for at least one hit")
     if offset < 0:
