@@ -197,9 +197,11 @@ def test_a_held_index_is_not_written_to(cli, home: StateDir) -> None:
 
 def test_a_plan_is_printed(cli) -> None:
     status, out, said = cli("plan", "--documents", "1e6", "--json")
-    made = json.loads(out)
+    made = json.loads(out)["plan"]
     assert status == 0
-    assert made["plan"]["memory_gib"] == pytest.approx(1e6 * 24 / 2**30, abs=0.01)
+    assert made["memory_gib"] == pytest.approx(1e6 * made["bytes_per_document"] / 2**30, abs=0.01)
+    codes_alone = json.loads(cli("plan", "--documents", "1e6", "--index", "tables", "--json")[1])["plan"]
+    assert 2 * (8 + 4) <= codes_alone["bytes_per_document"] < made["bytes_per_document"], "two replicas"
     assert "measuring" in said
     assert "measuring" not in cli("plan", "--documents", "1e6")[2]
     assert cli("plan", "--documents", "1.5")[0] == 1

@@ -1,6 +1,6 @@
 """Errors that HAProxy answers itself, in the form of those of the service.
 
-HAProxy before 3.3 has a page of its own for what it cannot parse as a request, which no setting replaces.
+HAProxy 2.8 has a page of its own for what it cannot parse as a request, which no setting replaces.
 """
 
 from __future__ import annotations
