@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.index.test_damage import without_digests
 from tests.index.test_writer import built, codes, documents, home
 from texthash.errors import TexthashError
 from texthash.index.releases.backup import back_up, restore_backup
@@ -105,7 +106,7 @@ def test_a_shard_without_a_map_has_the_same_documents_and_gets_one(home: StateDi
         files = {name: own for name, own in recorded(path).items() if not name.startswith(FOLDER)}
         record.write_text(json.dumps(sealed({"format": 1, "files": {n: list(d) for n, d in files.items()}})))
     else:
-        shutil.rmtree(path / "digests")
+        without_digests(home)
     shard = opened(home)
     assert mapped(shard) == 0
     assert_as_stored(shard)

@@ -133,7 +133,7 @@ def test_a_node_of_a_cluster_gets_a_launcher_with_serves_own_ports(tmp_path: Pat
         launcher = Path(done.stdout.strip())
         assert os.access(launcher, os.X_OK)
         command = launcher.read_text().splitlines()[1]
-        assert command.endswith('haproxy 8404 9101 "$@"')
+        assert command.endswith(f'{tmp_path}/errors 8404 9101 "$@"')
         environment["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(launcher)
         assert f" {launcher} " not in command
 
