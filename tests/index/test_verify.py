@@ -13,6 +13,7 @@ import pytest
 from tests.index.test_writer import built, codes, documents, home
 from texthash.index.releases.release import read_release
 from texthash.index.releases.verify import verify
+from texthash.index.storage.file_digests import files_of, record_added
 from texthash.index.storage.shard_format import DOCUMENTS
 from texthash.index.writing.writer import IndexWriter
 from texthash.paths import StateDir
@@ -52,11 +53,13 @@ def test_codes_that_the_model_does_not_make_are_found(home: StateDir) -> None:
 
 
 def _drop_rows(home: StateDir) -> None:
-    """Publish, by hand, a version of shard 0 that lacks rows."""
+    """Publish, by hand, a version of shard 0 that lacks rows, with the digests of its files."""
     release = read_release(home)
     path = home.path(release.shards[0].uri) / DOCUMENTS
     dataset = lance.dataset(str(path))
+    before = files_of(dataset)
     dataset.delete("number < 100")
+    record_added(before, dataset)
     _rewrite(home, 0, version=dataset.version)
 
 
