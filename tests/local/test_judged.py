@@ -35,12 +35,12 @@ def test_asymmetric_scores_are_products_of_real_values_and_bits(model, folder):
     signs = 2.0 * unpack(model.encode(list(TEXTS.values()))) - 1
     asked = [QUERIES[query] for query in QRELS]
     margins = model.query_values(model.read(asked, role="query").values)
-    firsts = np.argmax(margins @ signs.T, axis=1).tolist()
+    scores = margins @ signs.T
+    nearest = [np.flatnonzero(own >= own.max() - 1e-5).tolist() for own in scores]  # documents may share a code
     relevant = [[list(TEXTS).index(id_) for id_, grade in own.items() if grade] for own in QRELS.values()]
-    name = f"{model.method.card.name} {model.bits} asymmetric"
-    first = [float(number in own) for number, own in zip(firsts, relevant, strict=True)][:2]
-    found = table[name].by_query["mrr_at_10"].expected
-    assert [value == 1 for value in found[:2]] == [bool(value) for value in first]
+    found = table[f"{model.method.card.name} {model.bits} asymmetric"].by_query["mrr_at_10"].expected
+    expected = [set(first) <= set(own) for first, own in zip(nearest, relevant, strict=True)]
+    assert [value == 1 for value in found[:2]] == expected[:2]
 
 
 def test_an_index_has_the_figures_of_its_model_where_it_holds_the_collection(model, folder):
