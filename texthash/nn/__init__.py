@@ -27,6 +27,7 @@
                               importance          of words, in encoder and decoder
                               ranking             hinge of triples
                               distillation        the order of a teacher's similarities, kept by scores of codes
+                              few_words           of a document that are left, as in a query or a title
     MMI                       mutual_information  exact entropies of codes that are Markov chains
                               code_entropy      a bound on the entropy of all codes by few earlier bits for each bit
                               jensen_shannon      an estimate by a discriminator of pairs of one document and of two
