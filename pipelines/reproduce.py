@@ -2,6 +2,7 @@
 
     python pipelines/reproduce.py configs/reproductions/methods.yaml
     python pipelines/reproduce.py configs/reproductions/methods.yaml --dry-run
+    python pipelines/reproduce.py configs/reproductions/methods.yaml --rounds 6 7 --only texthash itq
     python pipelines/reproduce.py configs/reproductions/methods.yaml --validation
     python pipelines/reproduce.py configs/reproductions/methods.yaml --tuned --dry-run
     python pipelines/reproduce.py configs/reproductions/methods.yaml --tuned --only nash bmsh
@@ -17,7 +18,8 @@ whose rows lack it are trained again to add it; test is not used.
 
 With ``--tuned``, the cells are those of the table's ``budget``: settings of each method are searched on validation by
 the same number of trials (pipelines/equal_budget.py), and only the best are trained with all seeds and evaluated on
-test.
+test. A round with ``preset: tuned`` trains the settings that were found, at other widths and on other corpora, as they
+were trained in the search.
 """
 
 from __future__ import annotations

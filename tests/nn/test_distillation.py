@@ -54,7 +54,8 @@ def test_words_of_neighbours_are_added_by_their_similarity():
     words = np.array([[1, 0, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]], np.float32)
     near = np.array([[1, 2], [0, 2], [3, 0], [0, 1]], np.int32)
     similarities = np.array([[0.6, 0.2], [0.6, 0], [0, 0], [0, 0]], np.float32)
-    found = add_neighbours(csr_matrix(words), near, similarities, 0.5).toarray()
+    lengths = np.array([[1], [3], [0.5], [1]], np.float32)  # do not matter
+    found = add_neighbours(csr_matrix(lengths * words), near, similarities, 0.5).toarray()
     of_first = 0.6 * words[1] + 0.2 * words[2]
     first = words[0] + 0.5 * of_first / np.linalg.norm(of_first)
     second = words[1] + 0.5 * words[0]

@@ -46,20 +46,20 @@ class Teacher:
 def add_neighbours(words: csr_matrix, near: NDArray[np.int32], similarities: NDArray, weight: float) -> csr_matrix:
     """Return documents with the words of their neighbours, float32 [N, V], each at length 1.
 
-    y_i = v_i / |v_i| + w u_i / |u_i|,  u_i = sum_n s_in v_n
+    y_i = v_i / |v_i| + w u_i / |u_i|,  u_i = sum_n s_in v_n / |v_n|
 
     A document of few words, such as a title, is so similar to documents that say the same in other words. Of each
     document the 128 words of most weight are kept.
 
     Args:
-        words: Weighted words v of the documents [N, V], each at length 1 or of none.
+        words: Weighted words v of the documents [N, V].
         near: Rows of the neighbours of each document [N, k].
         similarities: s [N, k], at least 0; 0 where there is no neighbour.
         weight: w of the neighbours' words.
     """
     from scipy.sparse import csr_matrix, vstack
 
-    parts = []
+    words, parts = _at_length_one(words), []
     for start in range(0, len(near), _BLOCK):
         rows, strength = near[start : start + _BLOCK], similarities[start : start + _BLOCK]
         indptr = np.arange(0, rows.size + 1, rows.shape[1])
