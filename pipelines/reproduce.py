@@ -103,36 +103,29 @@ def cells(table: Mapping[str, Any], only: Sequence[str] = (), rounds: Sequence[i
         if rounds and number not in rounds:
             continue
         of_round = {name: own for name, own in methods.items() if name in rung.get("methods", methods)}
-        for cell in _tuned_before(table, rung, of_round) if rung.get("preset") == "tuned" else _cells(rung, of_round):
+        for cell in _cells(table, rung, of_round):
             if cell.key not in seen:
                 seen.add(cell.key)
                 yield cell
 
 
-def _cells(rung: Mapping[str, Any], methods: Mapping[str, Any]) -> Iterator[Cell]:
-    base = load_config(ROOT / rung["corpus"], (*_TRAINING, *rung.get("overrides", ())))
+def _cells(table: Mapping[str, Any], rung: Mapping[str, Any], methods: Mapping[str, Any]) -> Iterator[Cell]:
+    """Yield the cells of a round; those at the settings that the budget found are trained as there, with patience."""
+    found = rung.get("preset") == "tuned"
+    base = load_config(ROOT / rung["corpus"], (*(() if found else _TRAINING), *rung.get("overrides", ())))
     yield Cell(base, REFERENCE, 0)
     for bits in rung["bits"]:
         for method, own in methods.items():
-            params, preset = own.get("params", {}), own.get("preset", "default")
-            config = _of_method(base, own, {"name": method, "bits": bits, "params": params, "preset": preset})
-            for seed in rung["seeds"]:
-                if seed in own.get("seeds", rung["seeds"]):
-                    yield Cell(config, method, seed, "hand" if params else preset)
-
-
-def _tuned_before(table: Mapping[str, Any], rung: Mapping[str, Any], methods: Mapping[str, Any]) -> Iterator[Cell]:
-    """Yield cells at the settings that the budget found, elsewhere: trained as there, with patience."""
-    base = load_config(ROOT / rung["corpus"], rung.get("overrides", ()))
-    yield Cell(base, REFERENCE, 0)
-    for bits in rung["bits"]:
-        for method, own in methods.items():
-            if method not in found_settings():
+            if found and method not in found_settings():
                 continue
-            config = _of_method(base, own, {"name": method, "bits": bits, "preset": "tuned"})
+            params, preset = ({}, "tuned") if found else (own.get("params", {}), own.get("preset", "default"))
+            config = _of_method(base, own, {"name": method, "bits": bits, "params": params, "preset": preset})
+            if found:
+                config = _epochs_of_budget(config, table, own)
+            seeds = (table["budget"]["methods"][method] if found else own).get("seeds", rung["seeds"])
             for seed in rung["seeds"]:
-                if seed in table["budget"]["methods"][method].get("seeds", rung["seeds"]):
-                    yield Cell(_epochs_of_budget(config, table, own), method, seed, "tuned")
+                if seed in seeds:
+                    yield Cell(config, method, seed, "hand" if params else preset)
 
 
 def _of_method(base: Config, own: Mapping[str, Any], method: Mapping[str, Any]) -> Config:

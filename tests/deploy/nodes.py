@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -160,6 +161,34 @@ def cluster_of(count: int, folder: Path, **variables: str) -> Iterator[Cluster]:
                 tracking.wait()
     finally:
         nodes("stop")
+
+
+class Asking:
+    """Functions that are called again and again, each in a thread of its own, while a block runs.
+
+    Args:
+        ask: Called with the number of its thread.
+        threads: Numbers of the threads.
+        pause: Seconds between two calls, by what the first returned.
+    """
+
+    def __init__(self, ask: Callable[[int], Any], threads: Iterable[int], pause: Callable[[Any], float]) -> None:
+        self._ask, self._pause, self._ended = ask, pause, threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in threads]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, number: int) -> None:
+        while not self._ended.is_set():
+            time.sleep(self._pause(self._ask(number)))
 
 
 def until(holds: Any, seconds: float, what: str) -> None:

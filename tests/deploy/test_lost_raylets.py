@@ -15,7 +15,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.deploy.nodes import QUERIES, ROOT, Cluster, cluster_of, until
+from tests.deploy.nodes import QUERIES, ROOT, Asking, Cluster, cluster_of, until
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.index.releases.publish import publish
 from texthash.index.writing.build import build_index
@@ -42,23 +42,13 @@ def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
-class Clients:
+class Clients(Asking):
     """A client of each node, with the number of its answers and its failures since the last look."""
 
     def __init__(self) -> None:
-        self._ended, self._lock = threading.Event(), threading.Lock()
+        super().__init__(self._search, NODES, lambda _: 0.1)
+        self._lock = threading.Lock()
         self._seen: dict[int, list[str]] = defaultdict(list)
-        self._threads = [threading.Thread(target=self._search, args=(node,)) for node in NODES]
-
-    def __enter__(self) -> Clients:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
 
     def within(self, seconds: float) -> dict[int, list[str]]:
         """Return what each node answered in the next seconds."""
@@ -69,11 +59,9 @@ class Clients:
             return {node: list(self._seen[node]) for node in NODES}
 
     def _search(self, node: int) -> None:
-        while not self._ended.is_set():
-            answer = searched(node)
-            with self._lock:
-                self._seen[node].append(answer)
-            time.sleep(0.1)
+        answer = searched(node)
+        with self._lock:
+            self._seen[node].append(answer)
 
 
 def searched(node: int) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.deploy.nodes import HEAD, QUERIES, Cluster, nodes, until
+from tests.deploy.nodes import HEAD, QUERIES, Asking, Cluster, nodes, until
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.index.releases.publish import publish
 from texthash.index.writing.build import build_index
@@ -23,33 +22,26 @@ GOES_ON_S = 60
 pytestmark = [pytest.mark.usefixtures("reader"), pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
 
 
-class Clients:
+class Clients(Asking):
     """Clients that each search again and again, with the time and the hits, or the error, of each answer."""
 
     def __init__(self) -> None:
+        super().__init__(self._search, range(CLIENTS), lambda answer: 0.05 if isinstance(answer, list) else 0.5)
         self.answers: list[tuple[float, list[str] | str]] = []
-        self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._search) for _ in range(CLIENTS)]
-
-    def __enter__(self) -> Clients:
-        for thread in self._threads:
-            thread.start()
-        return self
+        self._clients = [httpx.Client(timeout=40) for _ in range(CLIENTS)]
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
+        super().__exit__()
+        for client in self._clients:
+            client.close()
 
     def since(self, began: float) -> list[list[str] | str]:
         return [answer for ended, answer in self.answers if ended >= began]
 
-    def _search(self) -> None:
-        with httpx.Client(timeout=40) as client:
-            while not self._ended.is_set():
-                answer = _answer(client)
-                self.answers.append((time.monotonic(), answer))
-                time.sleep(0.05 if isinstance(answer, list) else 0.5)
+    def _search(self, number: int) -> list[str] | str:
+        answer = _answer(self._clients[number])
+        self.answers.append((time.monotonic(), answer))
+        return answer
 
 
 def _answer(client: httpx.Client) -> list[str] | str:

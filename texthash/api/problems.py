@@ -25,7 +25,7 @@ KINDS: dict[str, Kind] = {
     "malformed-request": Kind(
         400,
         "the request is not HTTP as this server reads it",
-        "Send a request line and headers of at most about 16,000 bytes in all. HAProxy before 3.3 says this in HTML.",
+        "Send a request line and headers of at most about 16,000 bytes in all. HAProxy 2.8 says this in HTML.",
     ),
     "malformed-message": Kind(
         400,

@@ -13,11 +13,11 @@ from numbers import Integral, Real
 from reprlib import repr as shortened
 from typing import Any
 
+from texthash.api.missing import is_missing as is_none
 from texthash.corpora.document import SPLITS, split_named
 
 # Up to this limit a float represents a single integer.
 _EXACT = 2**53
-_NOT_AVAILABLE = ("NAType", "NaTType")  # types of pandas, which readers need not import
 _LISTS = (list, tuple)
 # Lists in the notation of Python, JSON or NumPy: quoted names, or numbers, in brackets.
 _WRITTEN_LIST = re.compile(
@@ -36,7 +36,7 @@ def is_missing(value: Any) -> bool:
         return not value
     if isinstance(value, Decimal):
         return value.is_nan()
-    return value is None or type(value).__name__ in _NOT_AVAILABLE or (isinstance(value, Real) and bool(value != value))
+    return is_none(value)
 
 
 def text(value: Any) -> str:

@@ -45,9 +45,7 @@ class StoredTerms(Mapping[str, int]):
 
     def get(self, word: str, default: Any = None) -> Any:
         """Return the position of a word, or the default."""
-        found = self._kept.get(word)
-        if found is None:
-            found = self._position(word)
+        found = self._position(word)
         return default if found == _ABSENT else found
 
     def __contains__(self, word: object) -> bool:
