@@ -45,6 +45,24 @@ class Store:
         self.requests: list[tuple[str, str]] = []
         self.sent: Counter[str] = Counter()
 
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Set the variables that lead to this store for the block; several stores may run in one process."""
+        variables = {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "tester",
+            "AWS_SECRET_ACCESS_KEY": "tester",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            # Clients keep their endpoint as long as they live, and so would those of a store before or after this one.
+            as_path("s3://any").fs.clear_instance_cache()
+            yield
+            as_path("s3://any").fs.clear_instance_cache()
+
     def bucket(self) -> str:
         address = f"s3://bucket-{uuid.uuid4().hex[:12]}"
         as_path(address).mkdir()
@@ -87,7 +105,7 @@ class Store:
 
 @contextmanager
 def running(address: str = "127.0.0.1") -> Iterator[Store]:
-    """Run a store for the block at an address of this machine, and set the variables that lead to it."""
+    """Run a store for the block at an address of this machine, and lead to it."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -96,20 +114,8 @@ def running(address: str = "127.0.0.1") -> Iterator[Store]:
     host, port = server.get_host_and_port()
     store = Store(f"http://{host}:{port}")
     server._server.app = store.wrap(server._server.app)
-    variables = {
-        "AWS_ENDPOINT_URL": store.endpoint,
-        "AWS_ACCESS_KEY_ID": "tester",
-        "AWS_SECRET_ACCESS_KEY": "tester",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        # Clients keep their endpoint as long as they live, and so would those of a store before or after this one.
-        as_path("s3://any").fs.clear_instance_cache()
+    with store.reached():
         yield store
-        as_path("s3://any").fs.clear_instance_cache()
     server.stop()
 
 

@@ -87,6 +87,7 @@ def test_a_broken_connection_is_tried_again(asked: Asked) -> None:
 def test_a_proxy_that_does_not_know_the_service_yet_is_asked_again(asked: Asked) -> None:
     starting = [httpx.Response(404, text="Path '/v1/info' not found. Ping http://.../-/routes for available routes.")]
     starting.append(httpx.Response(500, text="Internal Server Error"))
+    starting.append(httpx.Response(408, text="Request 025466b4 timed out after 35.0s."))
     service = httpx.ASGITransport(asked.app)
 
     class Proxy(httpx.AsyncBaseTransport):

@@ -69,7 +69,8 @@ class Client:
     Args:
         url: URL of the service, with its route prefix if it has one.
         timeout_s: Time limit of one attempt in seconds.
-        retries: Number of further attempts after status 429 or 503, a broken connection, or a failure of the proxy.
+        retries: Number of further attempts after status 429 or 503, a broken connection, or an error of the proxy, for
+            instance where the process behind it does not come back in time.
             Each waits for the Retry-After of the server, else twice as long as the one before. Writes are sent again
             too: repeating one is safe.
         key: Key of the service; None reads TEXTHASH_API_KEY, if it is set.
@@ -228,7 +229,8 @@ class _Retries:
         """Return the seconds to wait after an error response."""
         # An error without a problem body is the proxy's: the process behind it died, or is not registered yet.
         unrouted = reply.status_code == 404 and _ROUTES in reply.text
-        from_proxy = (reply.status_code >= 500 or unrouted) and not _is_problem(reply)
+        late = reply.status_code == httpx.codes.REQUEST_TIMEOUT
+        from_proxy = (reply.status_code >= 500 or late or unrouted) and not _is_problem(reply)
         if self._left == 0 or not (from_proxy or reply.status_code in _RETRIED):
             raise _error(reply)
         requested = reply.headers.get("retry-after", "")
