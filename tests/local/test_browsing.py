@@ -32,7 +32,13 @@ def test_documents_are_counted_and_listed(index: texthash.Index, tmp_path: Path,
         assert [row["id"] for row in index.scroll(sort="year", descending=True, page=page)] == list("32104")
         listed = list(index.scroll({"labels": ["x"]}, sort="level", descending=True, page=page))
         assert [row["id"] for row in listed] == list("401")
-    assert listed[1] == {"id": "0", "text": TEXTS[0], "labels": ["x"], "attributes": {"year": 1999.0, "level": "a"}}
+    assert listed[1] == {
+        "id": "0",
+        "title": "",
+        "text": TEXTS[0],
+        "labels": ["x"],
+        "attributes": {"year": 1999.0, "level": "a"},
+    }
 
 
 def test_what_does_not_fit_is_named(index: texthash.Index) -> None:

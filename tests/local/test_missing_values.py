@@ -52,7 +52,6 @@ def test_a_missing_text_is_named(model: Any, texts: Any) -> None:
     for act in (
         lambda: texthash.Index(model, texts),
         lambda: texthash.Index(model, TEXTS, ids=texts),
-        lambda: texthash.Index(model, TEXTS, titles=texts),
         lambda: model.encode(texts),
         lambda: texthash.train("pcah", texts, bits=8),
         lambda: texthash.evaluate(model, texts, TEXTS, {"0": ["0"]}),

@@ -162,13 +162,13 @@ def _document(value: object, name: str) -> dict[str, Any]:
     for key, member in value.items():
         where = f"{name}[{key!r}]"
         if key == "labels":
-            converted[key] = [] if member is None else texts(member, where)
-        elif key in ("title", "vector") and member is None:
+            converted[key] = [] if is_missing(member) else texts(member, where)
+        elif key in ("title", "vector") and is_missing(member):
             continue
         elif key == "vector":
             converted[key] = vector(member, where)
         elif key == "attributes" and isinstance(member, Mapping):
-            converted[key] = {own: value for own, value in member.items() if not _is_none(value)}
+            converted[key] = {own: value for own, value in member.items() if not is_missing(value)}
         else:
             converted[key] = text(member, where) if key in ("id", "text", "title") else member
     return converted
@@ -219,11 +219,6 @@ def body_of(body: Mapping[str, Any]) -> bytes:
                     "give strings, finite numbers, booleans, lists and mappings of them.",
                 ) from None
         raise
-
-
-def _is_none(value: Any) -> bool:
-    """Return whether a value is missing; NaN, which may be a mistake, is not."""
-    return is_missing(value) and not isinstance(value, float)
 
 
 def _number(value: Any) -> Any:

@@ -14,6 +14,7 @@ from datetime import date
 from typing import Any
 
 from texthash.api.attributes import MAX_ATTRIBUTES, MAX_STRING, attribute_name, read_value, write_value
+from texthash.api.missing import is_missing
 from texthash.errors import UsageError
 
 _MORE = "_more_"
@@ -33,9 +34,10 @@ def split_metadata(
         UsageError: A value is neither an attribute nor JSON, or there is too much of it.
     """
     attributes, rest, labels = dict[str, Any](), dict[str, Any](), list[str]()
-    for name, value in metadata.items():
-        if name == _LABELS and _is_labels(value):
-            labels = list(value)
+    for name, given in metadata.items():
+        value = None if is_missing(given) else given  # NaN of a column of pandas is not JSON
+        if name == _LABELS and _is_labels(given):
+            labels = list(given)
         elif is_attribute(name, value) and len(attributes) < MAX_ATTRIBUTES // 2:
             attributes[name] = value
         else:

@@ -52,7 +52,7 @@ class Browsing:
         descending: bool = False,
         page: int = 1000,
     ) -> Iterator[dict[str, Any]]:
-        """Yield all documents, or those that a filter keeps: id, text, labels and attributes.
+        """Yield all documents, or those that a filter keeps: id, title, text, labels and attributes.
 
         Args:
             filter: Filter of the documents, as of :meth:`search`.
@@ -70,4 +70,4 @@ class Browsing:
             raise UsageError(f"page={page} holds no document.", "give 1 or more.")
         where = self._where(None, filter)
         order = None if sort is None else checked_sort(sort, descending, self._types, "sort")
-        return scroll(self._shards, where, order, ("text", "labels", "attributes"), page)
+        return scroll(self._shards, where, order, ("title", "text", "labels", "attributes"), page)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.errors import UsageError
 from texthash.local.memory_shard import MemoryShard
-from texthash.local.texts import as_attributes, as_labels, as_texts, check_ids
+from texthash.local.texts import as_attributes, as_ids, as_labels, as_texts, as_titles, check_ids
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,7 @@ class IndexedDocument:
         labels: Its labels.
         attributes: Its attributes by name.
         code: Its packed code, bits / 8 bytes.
+        title: Its title, empty where it has none.
     """
 
     id: str
@@ -37,6 +38,7 @@ class IndexedDocument:
     labels: list[str]
     attributes: dict[str, Value]
     code: bytes
+    title: str = ""
 
 
 def check_model(model: Any) -> None:
@@ -53,10 +55,10 @@ def encode_documents(
     texts: Iterable[str] | None,
     *,
     vectors: Any = None,
-    ids: Iterable[str] | None = None,
+    ids: Iterable[str | int] | None = None,
     labels: Iterable[Any] | None = None,
     attributes: Iterable[Mapping[str, Any] | None] | None = None,
-    titles: Iterable[str] | None = None,
+    titles: Iterable[str | None] | None = None,
     keywords: KeywordAnalysis = "english",
     weights: WordWeights | None = None,
 ) -> MemoryShard:
@@ -68,15 +70,11 @@ def encode_documents(
     if texts is None and vectors is None:
         raise UsageError("there are neither texts nor vectors.", "give texts, vectors=..., or both.")
     documents = [""] * len(vectors) if texts is None else as_texts(texts)
-    names = [str(number) for number in range(len(documents))] if ids is None else as_texts(ids, "ids", "id")
+    names = [str(number) for number in range(len(documents))] if ids is None else as_ids(ids)
     if len(names) != len(documents):
         raise UsageError(f"there are {len(names)} ids for {len(documents)} texts.", "give one id for each text.")
     check_ids(names)
-    headed = [""] * len(documents) if titles is None else as_texts(titles, "titles", "title")
-    if len(headed) != len(documents):
-        raise UsageError(
-            f"there are {len(headed)} titles for {len(documents)} texts.", "give one for each text, or an empty one."
-        )
+    headed = as_titles(titles, len(documents))
     read = model.read(documents, features=vectors)
     kept = as_labels(labels, len(documents)) or [[] for _ in documents]
     own = as_attributes(attributes, len(documents))

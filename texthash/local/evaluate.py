@@ -57,6 +57,17 @@ class Figures(Mapping[str, Figure]):
     def __len__(self) -> int:
         return len(self.by_name)
 
+    def to_dict(self) -> dict[str, float]:
+        """Return the metrics as numbers: ``map``, ``map_best``, ``map_worst`` and so on.
+
+        A table of several models is ``pandas.DataFrame({name: figures.to_dict() for name, figures in all.items()})``.
+        """
+        return {
+            name + end: value
+            for name, figure in self.items()
+            for end, value in zip(("", "_best", "_worst"), figure, strict=True)
+        }
+
     def __repr__(self) -> str:
         rows = [f"{'':<14}expected    best   worst   ({self.queries} queries)"]
         rows += [f"{name:<14}{t.expected:8.4f}{t.best:8.4f}{t.worst:8.4f}" for name, t in self.by_name.items()]
@@ -237,7 +248,8 @@ def _relevance(qrels: Judgements, queries: list[str], documents: list[str]) -> R
     from texthash.evaluation.scoring import Relevance
 
     check_unique(queries, "queries")
-    unknown = [id_ for id_ in map(str, qrels) if id_ not in set(queries)]
+    qrels = {str(id_): judged for id_, judged in qrels.items()}
+    unknown = [id_ for id_ in qrels if id_ not in set(queries)]
     if unknown:
         raise UsageError(f"qrels judges {len(unknown)} queries that are not given, such as {unknown[0]!r}.", _REMEDY)
     rows = {id_: row for row, id_ in enumerate(documents)}

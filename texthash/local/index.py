@@ -17,7 +17,7 @@ from texthash.local.browsing import Browsing
 from texthash.local.documents import IndexedDocument, check_model, encode_documents
 from texthash.local.memory_shard import MemoryShard
 from texthash.local.result import SearchResult
-from texthash.local.texts import as_labels, as_texts
+from texthash.local.texts import as_ids, as_labels, as_texts
 from texthash.paths import check_path, local_path
 
 if TYPE_CHECKING:
@@ -43,12 +43,13 @@ class Index(Browsing):
         model: Trained model, from :func:`texthash.train` or :func:`texthash.load`.
         texts: N documents, as for :func:`texthash.train`; None if there are only vectors.
         vectors: Vectors of the documents, numbers [N, D], for a model that learned from vectors.
-        ids: Unique id of each document; None: its position, ``"0"`` and so on.
+        ids: Unique id of each document, a string or a whole number; None: its position, ``"0"`` and so on.
         labels: Labels of each document, by which a search can be filtered.
         attributes: Attributes of each document, a mapping of names to strings, numbers, booleans and dates
-            (``datetime``) or None, by which a search can be filtered.
-        titles: Title of each document, or an empty text: its words count more than those of the text in a search by
-            words.
+            (``datetime``) or None, by which a search can be filtered; or a table, whose columns they are. A missing
+            value (None, NaN, NA, NaT) is left out.
+        titles: Title of each document, empty or missing where it has none: its words count more than those of the text
+            in a search by words.
         keywords: Analysis of the words for a search by words: ``english``, or ``plain`` for texts in other languages.
         title_weight: Number of times that a word of a title counts in a search by words.
         lead_weight: Number of times that each of the first 15 words of a text counts there.
@@ -77,10 +78,10 @@ class Index(Browsing):
         texts: Iterable[str] | None = None,
         *,
         vectors: Any = None,
-        ids: Iterable[str] | None = None,
+        ids: Iterable[str | int] | None = None,
         labels: Iterable[Any] | None = None,
         attributes: Iterable[Mapping[str, Any] | None] | None = None,
-        titles: Iterable[str] | None = None,
+        titles: Iterable[str | None] | None = None,
         keywords: KeywordAnalysis = "english",
         title_weight: int = 5,
         lead_weight: int = 1,
@@ -296,11 +297,11 @@ class Index(Browsing):
         self,
         texts: Iterable[str] | None = None,
         *,
-        ids: Iterable[str],
+        ids: Iterable[str | int],
         vectors: Any = None,
         labels: Iterable[Any] | None = None,
         attributes: Iterable[Mapping[str, Any] | None] | None = None,
-        titles: Iterable[str] | None = None,
+        titles: Iterable[str | None] | None = None,
     ) -> None:
         """Add documents, and replace those that have one of the ids; the arguments are those of the index.
 
@@ -319,7 +320,9 @@ class Index(Browsing):
             shard = self._memory("written").replaced(new)
             self._types, self._shards = shard.types, [shard]
 
-    def delete(self, ids: str | Iterable[str] | None = None, *, filter: Mapping[str, Any] | None = None) -> int:
+    def delete(
+        self, ids: str | int | Iterable[str | int] | None = None, *, filter: Mapping[str, Any] | None = None
+    ) -> int:
         """Delete documents by id, or those that a filter keeps, and return their number; unknown ids are ignored.
 
         Raises:
@@ -334,7 +337,7 @@ class Index(Browsing):
         return len(before) - len(after)
 
     def get(
-        self, ids: str | Iterable[str] | None = None, *, filter: Mapping[str, Any] | None = None
+        self, ids: str | int | Iterable[str | int] | None = None, *, filter: Mapping[str, Any] | None = None
     ) -> list[IndexedDocument]:
         """Return documents with their codes: in the order of ids, or those that a filter keeps in their own order.
 
@@ -347,10 +350,15 @@ class Index(Browsing):
         found: dict[str, IndexedDocument] = {}
         for shard in self._shards:
             numbers = shard.select(where).numbers
-            rows = shard.documents(numbers, ["text", "labels", "attributes"])
+            rows = shard.documents(numbers, ["title", "text", "labels", "attributes"])
             for row, code in zip(rows, shard.codes(numbers), strict=True):
                 found[row["id"]] = IndexedDocument(
-                    row["id"], row["text"] or "", row["labels"] or [], row["attributes"], code.tobytes()
+                    row["id"],
+                    row["text"] or "",
+                    row["labels"] or [],
+                    row["attributes"],
+                    code.tobytes(),
+                    row["title"] or "",
                 )
         return list(found.values()) if names is None else [found[name] for name in names if name in found]
 
@@ -360,7 +368,7 @@ class Index(Browsing):
         return self._types
 
     def _chosen(
-        self, ids: str | Iterable[str] | None, filter: Mapping[str, Any] | None
+        self, ids: str | int | Iterable[str | int] | None, filter: Mapping[str, Any] | None
     ) -> tuple[Where, list[str] | None]:
         """Return the condition of ids or of a filter, and the ids."""
         from texthash.index.filters.language import Ids
@@ -370,8 +378,8 @@ class Index(Browsing):
             raise UsageError("either ids or a filter are needed.", "give ids, or filter={...}.")
         if where is not None:
             return where, None
-        given = sorted(ids) if isinstance(ids, AbstractSet) else ids  # of one a set may be given: their order is free
-        names = as_texts([ids] if isinstance(ids, str) else given or (), "ids", "id")
+        given = sorted(ids, key=str) if isinstance(ids, AbstractSet) else ids  # a set may be given: its order is free
+        names = as_ids([given] if isinstance(given, str | int) else given or ())
         return Ids(tuple(names)), names
 
     def _memory(self, done: str) -> MemoryShard:

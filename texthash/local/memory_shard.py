@@ -115,10 +115,11 @@ class MemoryShard:
         return distances_where(known, self._codes[numbers[known]], np.frombuffer(code, np.uint8))
 
     def documents(self, numbers: NDArray[np.int64], fields: Sequence[str]) -> list[dict[str, Any]]:
-        """Return id, text, labels and attributes of documents by number."""
+        """Return id, title, text, labels and attributes of documents by number."""
         return [
             {
                 "id": self._ids[row],
+                "title": self._titles[row],
                 "text": self._texts[row],
                 "labels": self._labels[row],
                 "attributes": self._table.attributes[row],

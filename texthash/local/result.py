@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ class SearchResult:
         scores: BM25 score of each document in a search by words, fused score in a hybrid search, score of the
             rescoring or of the re-ranker where there is one, float64; None in a search by distance alone.
         attributes: Attributes of each document.
+        titles: Title of each document, empty where it has none.
     """
 
     ids: list[str]
@@ -36,13 +37,14 @@ class SearchResult:
     labels: list[list[str]]
     scores: NDArray[np.float64] | None = None
     attributes: list[dict[str, Value]] = field(default_factory=list)
+    titles: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, shards: Sequence[SearchedShard], page: Ranked) -> SearchResult:
         """Fetch the documents of ranked hits from their shards."""
         from texthash.index.ranked import documents_of
 
-        rows = documents_of(shards, page, ["text", "labels", "attributes"])
+        rows = documents_of(shards, page, ["title", "text", "labels", "attributes"])
         return cls(
             [row["id"] for row in rows],
             np.asarray([-1 if distance is None else distance for distance in page.distances], np.int64),
@@ -50,6 +52,7 @@ class SearchResult:
             [row["labels"] or [] for row in rows],
             None if page.scores is None else np.asarray(page.scores, np.float64),
             [row["attributes"] for row in rows],
+            [row["title"] or "" for row in rows],
         )
 
     def __len__(self) -> int:
@@ -69,7 +72,19 @@ class SearchResult:
             [self.labels[place] for place in places],
             scores[order].astype(np.float64),
             [self.attributes[place] for place in places],
+            [self.titles[place] for place in places],
         )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a mapping for each document, as a table takes it: ``pandas.DataFrame(result.rows())``.
+
+        Its names are ``id``, ``distance``, ``score`` (None in a search by distance alone), ``title``, ``text``,
+        ``labels`` and ``attributes``.
+        """
+        scores = [None] * len(self) if self.scores is None else self.scores.tolist()
+        columns = (self.ids, self.distances.tolist(), scores, self.titles, self.texts, self.labels, self.attributes)
+        names = ("id", "distance", "score", "title", "text", "labels", "attributes")
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def __repr__(self) -> str:
         if not self.ids:

@@ -59,13 +59,58 @@ def as_labels(labels: Iterable[Any] | None, count: int, name: str = "labels") ->
     return [_labels(entry, f"{name}[{place}]") for place, entry in enumerate(entries)]
 
 
+def as_ids(ids: Iterable[str | int], name: str = "ids") -> list[str]:
+    """Return ids as a list of strings; whole numbers become their digits, as those of files do.
+
+    Args:
+        ids: List or column of strings or whole numbers, or a table with a column ``id``.
+        name: Name of the argument, for errors.
+
+    Raises:
+        UsageError: An id is neither, or is missing.
+    """
+    from texthash.corpora.readers import fields
+
+    found = []
+    for place, value in enumerate(_column(ids, name, "id")):
+        try:
+            found.append(value if isinstance(value, str) else fields.name(value))
+        except fields.FieldError as error:
+            raise UsageError(
+                f"{name}[{place}] {error}.", "give a string or a whole number; leave out what is missing."
+            ) from None
+    return as_texts(found, name)
+
+
+def as_titles(titles: Iterable[str | None] | None, count: int, name: str = "titles") -> list[str]:
+    """Return the title of each text; the empty text where it is missing, or where there are no titles.
+
+    Args:
+        titles: One string a text, or what stands for none (None, NaN, NA); a table with a column ``title``.
+        count: Number of texts.
+        name: Name of the argument, for errors.
+
+    Raises:
+        UsageError: The number of titles is not that of the texts, or one is neither a string nor missing.
+    """
+    if titles is None:
+        return [""] * count
+    found = as_texts(["" if is_missing(title) else title for title in _column(titles, name, "title")], name)
+    if len(found) != count:
+        raise UsageError(
+            f"there are {len(found)} {name} for {count} texts.", "give one for each text, or an empty one."
+        )
+    return found
+
+
 def as_attributes(
     attributes: Iterable[Mapping[str, Any] | None] | None, count: int, name: str = "attributes"
 ) -> list[dict[str, Any]] | None:
     """Return the attributes of each text by name; None where there are none at all.
 
     Args:
-        attributes: One mapping a text, or None for a text without attributes; scalars of numpy count as Python's.
+        attributes: One mapping a text, or None for a text without attributes; or a table, whose columns are the
+            attributes. Scalars of numpy count as Python's; what is missing there (None, NaN, NA, NaT) is left out.
         count: Number of texts.
         name: Name of the argument, for errors.
 
@@ -76,7 +121,7 @@ def as_attributes(
         return None
     from texthash.api.attributes import read_attributes
 
-    entries = _column(attributes, name, name)
+    entries = _rows(attributes, name)
     if len(entries) != count:
         raise UsageError(f"there are {len(entries)} {name} for {count} texts.", "give one mapping for each text.")
     found = []
@@ -93,11 +138,13 @@ def as_attributes(
 
 
 def _plain(value: Any) -> Any:
-    """Return a scalar of NumPy or Arrow as a Python value; None for one that is missing, but not for NaN."""
-    if is_missing(value) and not isinstance(value, float):
+    """Return a scalar of NumPy or Arrow as a Python value; None for one that is missing."""
+    if is_missing(value):  # NaN too, with which pandas fills a column of numbers
         return None
     if hasattr(value, "as_py"):
         return value.as_py()
+    if hasattr(value, "to_pydatetime"):  # a date of pandas, as a saved index has those of Python
+        return value.to_pydatetime(warn=False)
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
@@ -119,6 +166,17 @@ def check_unique(ids: list[str], name: str = "ids") -> None:
         if value in seen:
             raise UsageError(f"{name} has {value!r} twice.", "give each document an id of its own.")
         seen.add(value)
+
+
+def _rows(values: Any, name: str) -> list[Any]:
+    """Return the rows of a table as mappings, or the members of a list."""
+    if hasattr(values, "take_all"):  # ray.data.Dataset
+        return list(values.take_all())
+    if hasattr(values, "column_names") and not isinstance(values, Mapping):  # pyarrow.Table, datasets.Dataset
+        return list(values.to_pylist() if hasattr(values, "to_pylist") else values)
+    if getattr(values, "ndim", 1) == 2 and hasattr(values, "to_dict"):  # pandas.DataFrame
+        return list(values.to_dict("records"))
+    return _column(values, name, name)
 
 
 def _column(values: Any, name: str, column: str) -> list[Any]:

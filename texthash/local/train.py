@@ -57,14 +57,14 @@ def train(
             (closed form, seconds); ``texthash.methods.names()`` lists them.
         texts: N documents: a list, a column of a table, or a table with a column ``text``.
         vectors: Vectors of the documents by any embedder, numbers [N, D], in the order of the texts; texts may then be
-            left out. ``itq``, ``pcah``, ``lsh`` and ``sign`` learn from them: with ``vectors`` their hyper-parameter
-            ``input`` is ``features`` unless ``params`` sets it.
+            left out. Methods with a hyper-parameter ``input``, such as ``itq`` and ``texthash``, learn from them: with
+            ``vectors`` it is ``features`` unless ``params`` sets it, as ``params={"input": "both"}`` does.
         bits: Length of the code, a multiple of 8 up to 1024.
         labels: Labels of each text. Methods that learn from labels need them; for all others they only select the
             epoch that is kept.
         queries: Questions that each text answers: one or a list of them, None for none. Methods that learn from
             questions, such as ``bpr``, need them; all others are judged by them when the epoch is chosen.
-        params: Hyper-parameters that differ from the method's defaults.
+        params: Hyper-parameters that differ from the method's defaults, such as ``{"target": "similarity"}``.
         validation: Share of the texts that is held out to select the epoch that is kept. If these are fewer than 10
             texts, none is held out, and the last epoch is kept.
         epochs: Number of passes over the texts; None: the method's own number.
@@ -78,7 +78,7 @@ def train(
 
     Raises:
         UsageError: A method or hyper-parameter is unknown, a value is out of range, there are fewer than 3 texts, the
-            vectors are not one finite, nonzero vector for each text, or the method cannot learn from vectors alone.
+            vectors are not one finite, nonzero vector for each text, or the method does not learn from vectors.
         CorpusError: The texts have no words.
 
     >>> import texthash
@@ -142,15 +142,23 @@ def _documents(texts: Iterable[str] | None, features: NDArray[np.float32] | None
 
 
 def _reading_features(chosen: MethodConfig, with_texts: bool) -> MethodConfig:
-    """Return the method with vectors as its input, if it can read them."""
-    from texthash.methods.registry import hyperparameters, methods
+    """Return the method with vectors as its input; raise :class:`UsageError` if it would not read them."""
+    from texthash.methods.registry import get_method, hyperparameters, methods
 
-    if "input" in hyperparameters(chosen.name):
+    names = hyperparameters(chosen.name)
+    if "input" in names:
         return chosen.derive(params={"input": "features", **chosen.params})
+    able = ", ".join(name for name in methods() if "input" in hyperparameters(name))
     if not with_texts:
-        able = ", ".join(name for name in methods() if "input" in hyperparameters(name))
         raise UsageError(f"{chosen.name} learns from texts, but there are only vectors.", f"use one of {able}.")
-    return chosen
+    if get_method(chosen.name).card.inputs_needed & {"dense", "token_vectors"}:
+        return chosen
+    if chosen.params.get("graph") == "features":
+        return chosen
+    remedy = "params={'graph': 'features'} takes neighbours by them" if "graph" in names else f"use one of {able}"
+    raise UsageError(
+        f"{chosen.name} does not read the vectors, only the texts.", f"leave the vectors out, or {remedy}."
+    )
 
 
 def _store(corpus: PreparedCorpus, features: NDArray[np.float32], folder: Path) -> str:

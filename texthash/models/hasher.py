@@ -96,8 +96,12 @@ class Hasher:
         return cls(method, corpus.vocabulary, corpus.manifest.name, corpus.manifest.config.edition)
 
     def __repr__(self) -> str:
-        words = f"{len(self.vocabulary):,} words of {self.corpus}/{self.edition.name}"
-        return f"Hasher({self.method.card.name}, {self.bits} bits, {words})"
+        read = f"{len(self.vocabulary):,} words of {self.corpus}/{self.edition.name}"
+        if self.method.reads_features:
+            vectors = f"vectors of {self.method.shape.dense} numbers"
+            only = self.method.hyperparameters.get("input") == "features"
+            read = vectors if only else f"{read}, {vectors}"
+        return f"Hasher({self.method.card.name}, {self.bits} bits, {read})"
 
     @property
     def bits(self) -> int:

@@ -40,7 +40,7 @@ def as_vectors(values: Any, width: int | None = None, name: str = "vectors") -> 
     """Return vectors as an array, float32 [N, D].
 
     Args:
-        values: An array [N, D], or a sequence of N vectors.
+        values: An array [N, D], or a sequence or a column of N vectors.
         width: Width D that they have to have; None allows any.
         name: Name of the argument, for errors.
 
@@ -52,6 +52,8 @@ def as_vectors(values: Any, width: int | None = None, name: str = "vectors") -> 
         raise UsageError(f"{name} has masked values, under which there may be any number.", REMEDY)
     try:
         array = np.asarray(values)
+        if array.dtype == object and array.ndim == 1:  # a column of vectors of pandas or Arrow
+            array = np.asarray(array.tolist())
         numbers = array.dtype.kind in "fiu"
         with np.errstate(over="ignore"):  # what is beyond single precision becomes infinite, and is refused as such
             vectors = array.astype(np.float32) if numbers else np.empty(0, np.float32)
