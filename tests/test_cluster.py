@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -18,6 +19,23 @@ with cluster():
     own = ray.get_runtime_context().gcs_address
     found = ray.get(ray.remote(num_cpus=0)(lambda: os.environ.get("RAY_ADDRESS")).remote())
     assert found == own, (found, own)
+    pings = "RAY_grpc_client_keepalive_time_ms"
+    found = ray.get(ray.remote(num_cpus=0)(lambda: os.environ.get(pings)).remote())
+    assert found == os.environ[pings] == "20000", found
+"""
+
+JOINING = """
+import os
+import ray
+from ray.cluster_utils import Cluster
+from texthash.cluster import cluster
+
+own = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+try:
+    with cluster(own.address):
+        assert not [name for name in os.environ if "keepalive" in name]
+finally:
+    own.shutdown()
 """
 
 
@@ -25,4 +43,12 @@ with cluster():
 def test_what_runs_on_a_local_cluster_is_told_its_address() -> None:
     """Without it, parts of Ray Train take any cluster of the machine for theirs."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.ray
+def test_a_program_that_joins_a_cluster_sends_pings_as_the_cluster_expects() -> None:
+    """A server of Ray ends the connection, and the call, of a client that sends them more often than it does itself."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run([sys.executable, "-c", JOINING], capture_output=True, text=True, env=clean)
     assert done.returncode == 0, done.stderr

@@ -30,7 +30,9 @@ _UNASSIGNED = range(20_000, 32_000)  # above Ray's workers (10,002 to 19,999), b
 # 127.0.0.1 if clusters of several machines are disabled, as on macOS.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 # Calls to a node that vanished without a word, as by a loss of power, are given up after 40 seconds; by default after
-# seven minutes, in which a program stands still. Ray reads these variables when it is imported.
+# seven minutes, in which a program stands still. Ray reads these variables when it is imported, and a server ends the
+# connection of a client that sends pings more often than it does itself, with the call that is under way: so they are
+# set where all processes inherit them. A program that joins a cluster has those of its environment.
 _KEEPALIVE = {"RAY_grpc_client_keepalive_time_ms": "20000", "RAY_grpc_client_keepalive_timeout_ms": "20000"}
 _VITAL = ("raylet", "gcs_server")
 _LOOK_EVERY_S = 1.0
@@ -67,13 +69,11 @@ def cluster(address: str | None = None, *, setup: str | None = None, data: bool 
     # Equal lines of different workers report progress of different work.
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # Otherwise workers print each line twice.
-    for name, value in _KEEPALIVE.items():
-        os.environ.setdefault(name, value)
     if address:
         _check_listens(address)  # A wrong address is an error even if this process is connected to a cluster.
     chosen = address or os.environ.get(_ADDRESS)
     if not chosen and "ray" not in sys.modules:  # Ray reads these variables when it is imported.
-        os.environ.update({**use_token(), **LOOPBACK})
+        os.environ.update({**_KEEPALIVE, **os.environ, **use_token(), **LOOPBACK})
     import ray
 
     if ray.is_initialized():
