@@ -64,15 +64,21 @@ def has_open(process: psutil.Process, directories: tuple[str, ...]) -> bool:
         return False
 
 
+def kill(processes: Iterable[psutil.Process], grace_s: float = _GRACE_S) -> None:
+    """End processes by SIGKILL, without a last word of theirs."""
+    waiting = [process for process in processes if alive(process)]
+    for process in waiting:
+        _quietly(process.kill)
+    psutil.wait_procs(waiting, timeout=grace_s)
+
+
 def end(processes: Iterable[psutil.Process], grace_s: float = _GRACE_S) -> None:
     """End processes by SIGTERM, and after ``grace_s`` seconds by SIGKILL."""
     waiting = [process for process in processes if alive(process)]
     for process in waiting:
         _quietly(process.terminate)
     _, left = psutil.wait_procs(waiting, timeout=grace_s)
-    for process in left:
-        _quietly(process.kill)
-    psutil.wait_procs(left, timeout=grace_s)
+    kill(left, grace_s)
 
 
 def listener(port: int) -> psutil.Process | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from texthash.cluster import cluster
-from texthash.processes import command_of, descendants, end
+from texthash.processes import command_of, descendants, kill
 from texthash.service.lean_imports import HOOK, import_serve
 
 # Programs that `ray start` leaves out by `--no-monitor` (of a cluster that changes its size), and by
@@ -36,7 +36,7 @@ def service_cluster(address: str | None = None) -> Iterator[bool]:
         os.environ.setdefault(name, value)
     with cluster(address, setup=HOOK, data=False) as local:
         if local:
-            end(filter(_is_spare, descendants()))
+            kill(filter(_is_spare, descendants()))  # the monitor would report SIGTERM as its failure to this program
         import_serve()
         yield local
 
