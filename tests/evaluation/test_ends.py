@@ -77,7 +77,8 @@ def test_an_evaluation_is_scored_kept_and_reported(bits, documents, measure, k, 
     )
     kept = Evaluation.load(evaluation.save(tmp_path / "evaluation"))
     assert kept.metrics == pytest.approx(evaluation.metrics, nan_ok=True)
-    assert f"nash | {bits}" in report([ReportedRun("nash", kept)]).markdown
+    if (measure == "recall") == (k == LARGEST_K):  # each measure and each cut, at every end: drawing takes long
+        assert f"nash | {bits}" in report([ReportedRun("nash", kept)]).markdown
 
 
 @pytest.mark.parametrize(("bits", "documents"), ENDS)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydantic import Field
 
+from tests.methods.narrow import SMALLEST, narrowed
 from texthash.config import TrainingConfig
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.methods.base import HashMethod
@@ -20,17 +21,21 @@ from texthash.nn.spaces import Choice
 from texthash.training.loop import fit
 
 BITS = 16
-CASES = [(name, parameter.name) for name, cls in methods().items() for parameter in parameters_of(cls).values()]
-NARROW = {
-    "hidden": 24,
-    "words": 200,
-    "channels": 8,
-    "embedding": 8,
-    "length": 12,
-    "filters": 6,
-    "concept_count": 9,
-    "tag_count": 11,
-}
+
+
+def cases_of(cls):
+    """Names of hyper-parameters that are changed together: each choice by itself, and all numbers at once."""
+    known = parameters_of(cls).values()
+    choices = [(parameter.name,) for parameter in known if parameter.kind is bool or parameter.options]
+    numbers = tuple(parameter.name for parameter in known if (parameter.name,) not in choices)
+    return [*choices, *([numbers] if numbers else [])]
+
+
+CASES = [
+    pytest.param(name, changed, id=f"{name}-{changed[0] if len(changed) == 1 else 'numbers'}")
+    for name, cls in methods().items()
+    for changed in cases_of(cls)
+]
 
 
 def another(parameter):
@@ -42,7 +47,7 @@ def another(parameter):
     if parameter.options:
         return next(option for option in parameter.options if option != parameter.default)
     if parameter.kind is int:
-        return NARROW.get(parameter.name, parameter.default) + 1
+        return SMALLEST.get(parameter.name, parameter.default) + 1
     return 0.37 if parameter.default is None else parameter.default / 2 or 0.25
 
 
@@ -51,16 +56,18 @@ def texts_of(corpus, count=48):
 
 
 def test_each_hyper_parameter_of_each_method_is_looked_at():
-    assert len({name for name, _ in CASES}) == 55
-    assert len(CASES) > 250
+    assert len(methods()) == 55
+    looked_at = {(case.values[0], parameter) for case in CASES for parameter in case.values[1]}
+    assert looked_at == {(name, parameter) for name, cls in methods().items() for parameter in parameters_of(cls)}
+    assert len(looked_at) > 250
 
 
-@pytest.mark.parametrize(("name", "parameter"), CASES)
-def test_a_model_made_by_its_class_is_the_same_after_saving(name, parameter, small_corpus, encoded_shape, tmp_path):
+@pytest.mark.parametrize(("name", "changed"), CASES)
+def test_a_model_made_by_its_class_is_the_same_after_saving(name, changed, small_corpus, encoded_shape, tmp_path):
     cls = methods()[name]
     known = parameters_of(cls)
-    given = {key: value for key, value in NARROW.items() if key in known} | {parameter: another(known[parameter])}
-    assert given[parameter] != known[parameter].default
+    given = narrowed(name, SMALLEST) | {parameter: another(known[parameter]) for parameter in changed}
+    assert all(given[parameter] != known[parameter].default for parameter in changed)
     hasher = Hasher.of(cls(encoded_shape, BITS, **given), small_corpus)
     again = Hasher.load(hasher.save(tmp_path / "model"))
     assert again.method.hyperparameters == {**resolve(name, {}), **given}

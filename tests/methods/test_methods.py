@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.methods.narrow import LEARNING, narrowed
 from tests.methods.two_processes import corpus_for, shape_for
 from texthash.config import MethodConfig, TrainingConfig
 from texthash.corpora.prepared.batches import batches, text_batch
@@ -23,7 +24,6 @@ from texthash.tuning.spaces import starting_point
 
 BITS = 16
 SHORT = TrainingConfig(epochs=5, batch_size=64)
-WIDEST = 500  # hidden units; wider layers take most of the time of these tests and show nothing more
 NAMES = sorted(methods())
 ITERATIVE = [
     "ammi",
@@ -154,8 +154,7 @@ def test_no_method_escapes():
 
 def narrow(name, shape, seed=0):
     """A method before training, none of its layers wider than need be."""
-    wide = hyperparameters(name).get("hidden", 0) > WIDEST
-    return build(name, shape, BITS, {"hidden": WIDEST} if wide else {}, seed)
+    return build(name, shape, BITS, narrowed(name, LEARNING), seed)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch.nn.functional import dropout
 from torch.overrides import TorchFunctionMode
 
+from tests.methods.narrow import SMALLEST, narrowed
 from tests.methods.test_methods import ITERATIVE
 from tests.methods.two_processes import corpus_for, in_two_processes, shape_for
 from texthash.config import TrainingConfig
@@ -20,7 +21,7 @@ from texthash.corpora.prepared.batches import batches
 from texthash.corpora.prepared.labelled import partly_labelled
 from texthash.methods.base import GradientStage, Progress
 from texthash.methods.dwae import Divergence
-from texthash.methods.registry import build, hyperparameters
+from texthash.methods.registry import build
 from texthash.training.loop import fit
 
 BITS, BATCH = 16, 64
@@ -68,8 +69,7 @@ class NoiseOfDocuments(TorchFunctionMode):
 
 def _build(case, corpus):
     name, params = CASES[case]
-    narrow = {"hidden": 64} if "hidden" in hyperparameters(name) else {}
-    return build(name, shape_for(name, corpus), BITS, {**narrow, **params}, seed=3)
+    return build(name, shape_for(name, corpus), BITS, {**narrowed(name, SMALLEST), **params}, seed=3)
 
 
 def _gradient(parameter):

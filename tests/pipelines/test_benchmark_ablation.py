@@ -12,7 +12,7 @@ def test_each_change_is_a_row_with_the_widths_of_its_prefixes(small_config, tmp_
     config.write_text(yaml.safe_dump({"corpus": small_config.model_dump(mode="json")}))
     changes = ["--change", "none", "--change", "agreement=0.0 epochs=2"]
     arguments = ["--config", config, "--bits", "32", "--query-words", "3", *changes]
-    first, second = rows_of("ablation", *arguments, timeout=240, TEXTHASH_HOME=tmp_path)
+    first, second = rows_of("ablation", *arguments, TEXTHASH_HOME=tmp_path)
     assert (first["change"], second["change"], second["epochs"]) == ("none", "agreement=0.0 epochs=2", 2)
     for row in (first, second):
         assert 0 < row["p@100, 16"] < 1

@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from tests.corpora.embeddings.conftest import save_transformer
+from tests.pipelines.benchmark import run
 
-PROGRAM = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
 pytest.importorskip("onnxruntime", reason="pip install 'texthash[text]'")
 
 
-def run(tmp_path: Path, lines: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def encoders(tmp_path: Path, lines: str, *arguments: str) -> CompletedProcess[str]:
     texts = tmp_path / "texts.jsonl"
     texts.write_text(lines)
-    return subprocess.run(
-        [sys.executable, PROGRAM, "encoders", "--texts", texts, *arguments, "--json", "-"],
-        capture_output=True,
-        encoding="utf-8",
-        env={**os.environ, "TEXTHASH_CACHE": str(tmp_path / "cache")},
-        timeout=240,
-        check=False,
-    )
+    return run("encoders", "--texts", texts, *arguments, "--json", "-", TEXTHASH_CACHE=tmp_path / "cache")
 
 
 def test_each_engine_has_a_row_beside_pytorch(tmp_path: Path) -> None:
     folder = save_transformer(tmp_path / "model", width=32)
     lines = "\n".join(json.dumps({"text": text}) for text in ("data array", "the index of the frame", "array"))
-    ended = run(tmp_path, lines, "--encoder", f"{folder}[8]", "--rounds", "1")
+    ended = encoders(tmp_path, lines, "--encoder", f"{folder}[8]", "--rounds", "1")
     assert ended.returncode == 0, ended.stderr
     rows = {row["engine"]: row for row in json.loads(ended.stdout)["rows"]}
     assert set(rows) == {"torch", "int8", "float32"}
@@ -43,6 +34,6 @@ def test_each_engine_has_a_row_beside_pytorch(tmp_path: Path) -> None:
 
 
 def test_a_file_without_texts_is_refused(tmp_path: Path) -> None:
-    ended = run(tmp_path, '{"title": "no text"}\n')
+    ended = encoders(tmp_path, '{"title": "no text"}\n')
     assert ended.returncode == 2
     assert "has no line with a text" in ended.stderr

@@ -1,24 +1,20 @@
-"""The search benchmark as a program: the form of its output, and what it refuses."""
+"""The search benchmark: the form of its output, and what it refuses."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-PROGRAM = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
+from tests.pipelines.benchmark import PROGRAM, run
+
 FIELDS = {
     *("engine", "codes", "bits", "documents", "queries", "threads", "k", "ms_per_query", "exact", "recall"),
     *("bytes_per_document", "bandwidth_share", "plan", "candidates"),
 }
-
-
-def run(*arguments):
-    return subprocess.run([sys.executable, PROGRAM, *arguments], capture_output=True, text=True, check=False)
 
 
 def test_rows_of_every_engine_and_batch(tmp_path):
@@ -50,9 +46,10 @@ def test_rows_of_every_engine_and_batch(tmp_path):
     assert all(row["gb_per_s"] > 0 for row in written["rows"] if row["engine"] == "read_once")
 
 
-def test_the_table_alone():
+def test_the_table_alone_by_the_program_itself():
     options = ["--documents", "1000", "--bits", "64", "--k", "10", "--queries", "1", "--rounds", "1"]
-    done = run("search", *options, "--engine", "texthash_flat")
+    command = [sys.executable, PROGRAM, "search", *options, "--engine", "texthash_flat"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "texthash_flat" in done.stderr

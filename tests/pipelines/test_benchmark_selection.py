@@ -7,7 +7,7 @@ from tests.pipelines.benchmark import rows_of
 
 def test_the_chosen_epoch_lies_between_worst_and_best(small_rows, tmp_path):
     arguments = ["--path", small_rows, "--method", "vdsh", "--epochs", "3", "--bits", "16"]
-    (row,) = rows_of("selection", *arguments, timeout=240, TEXTHASH_HOME=tmp_path)
+    (row,) = rows_of("selection", *arguments, TEXTHASH_HOME=tmp_path)
     assert (row["corpus"], row["method"], row["epochs"]) == ("small", "vdsh", 3)
     assert 0 < row["chosen"] <= row["best"] < 1
     assert row["last"] <= row["best"]

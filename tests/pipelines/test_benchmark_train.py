@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
-PROGRAM = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
+from tests.pipelines.benchmark import rows_of, run
 
 
 def test_rows_of_both_engines(small_corpus, tmp_path):
     target = tmp_path / "train.json"
     options = ["--method", "nash", "--documents", "200", "--hidden", "32", "--rounds", "1", "--threads", "1"]
-    command = [sys.executable, PROGRAM, "train", "--corpus", small_corpus.path, "--json", target, *options]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = run("train", "--corpus", small_corpus.path, "--json", target, *options)
+    assert done.returncode == 0, done.stderr
     written = json.loads(target.read_text())
     assert {"machine", "commit", "rows"} <= written.keys()
     rows = {row["engine"]: row for row in written["rows"]}
@@ -25,12 +21,9 @@ def test_rows_of_both_engines(small_corpus, tmp_path):
     assert rows["dense_adam"]["times_dense"] == 1.0
 
 
-def test_a_method_of_neighbours_is_timed_beside_nash(small_corpus, tmp_path):
-    target = tmp_path / "train.json"
+def test_a_method_of_neighbours_is_timed_beside_nash(small_corpus):
     options = ["--method", "snuh", "--documents", "200", "--hidden", "32", "--rounds", "1", "--threads", "1"]
-    command = [sys.executable, PROGRAM, "train", "--corpus", small_corpus.path, "--json", target, *options]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    rows = {row["engine"]: row for row in json.loads(target.read_text())["rows"]}
+    rows = {row["engine"]: row for row in rows_of("train", "--corpus", small_corpus.path, *options)}
     assert rows.keys() == {"texthash", "nash"}
     assert rows["nash"]["times_nash"] == 1.0
     seconds = {engine: row["seconds_per_epoch"] for engine, row in rows.items()}
@@ -38,7 +31,6 @@ def test_a_method_of_neighbours_is_timed_beside_nash(small_corpus, tmp_path):
 
 
 def test_a_method_without_a_dense_twin_is_refused(small_corpus):
-    command = [sys.executable, PROGRAM, "train", "--corpus", small_corpus.path, "--json", "-", "--method", "sth"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = run("train", "--corpus", small_corpus.path, "--json", "-", "--method", "sth")
     assert done.returncode == 1
     assert "'sth' has no dense baseline" in done.stderr

@@ -47,7 +47,7 @@ def test_a_row_has_both_sides_and_the_weight_of_a_release(tmp_path: Path) -> Non
     )
     run_retrieval(plan, StateDir(home), tmp_path, tmp_path / "data")
     [model] = (home / "runs" / "models").iterdir()
-    [row] = rows_of("weights", model.name, "--judged", tmp_path / "data" / "subjects", timeout=240, TEXTHASH_HOME=home)
+    [row] = rows_of("weights", model.name, "--judged", tmp_path / "data" / "subjects", TEXTHASH_HOME=home)
     assert row["model"] == model.name
     assert row["chosen_weight"] in [round(0.1 * step, 1) for step in range(11)]
     assert row["best"] >= max(row["words"], row["meaning"], row["hybrid"]) > 0.5

@@ -116,7 +116,8 @@ def test_bits_figure_averages_seeds(evaluate):
 
 
 def test_balance_figure_puts_the_most_unbalanced_first(evaluation):
-    heights = [abs(bar.get_height()) for bar in plots.balance_figure(evaluation).axes[0].patches]
+    (bars,) = plots.balance_figure(evaluation).axes[0].patches
+    heights = np.abs(bars.get_data().values[::2] - bars.get_data().baseline).tolist()
     assert heights == sorted(heights, reverse=True)
     assert sum(heights) == pytest.approx(np.abs(np.array(evaluation.curves["share_of_ones"]) - 0.5).sum())
 
@@ -222,6 +223,18 @@ def read(text):
     return reader
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """For tests that read tables and names: drawing takes most of the time of a report."""
+    monkeypatch.setattr("texthash.reporting.page.png", lambda figure: b"")
+
+
+@pytest.fixture(scope="module")
+def drawn(runs):
+    """A whole report with its images."""
+    return report(runs, title="A & B")
+
+
 @pytest.fixture(scope="module")
 def runs(evaluate, small_corpus):
     common = {"config": Config(), "commit": "abc123", "label_names": small_corpus.label_names}
@@ -232,7 +245,7 @@ def runs(evaluate, small_corpus):
     ]
 
 
-def test_leaderboard_joins_seeds_and_gives_the_tie_band(runs):
+def test_leaderboard_joins_seeds_and_gives_the_tie_band(runs, undrawn):
     page = report(runs)
     rows = read(page.html).rows
     lsh = next(row for row in rows if row[0] == "lsh")
@@ -251,8 +264,8 @@ def test_leaderboard_joins_seeds_and_gives_the_tie_band(runs):
     assert "Table 2 of X" in page.markdown
 
 
-def test_html_stands_alone_and_shows_every_figure(runs):
-    page = report(runs, title="A & B")
+def test_html_stands_alone_and_shows_every_figure(drawn):
+    page = drawn
     reader = read(page.html)
     assert [link for link in reader.fetched if not link.startswith("#")] == []
     assert len(reader.images) == len(page.images) == 3 + 2 + 3  # common; per model; and one learning curve
@@ -263,8 +276,8 @@ def test_html_stands_alone_and_shows_every_figure(runs):
     assert "vocabulary_size: 10000" in page.html
 
 
-def test_markdown_says_the_same(runs, tmp_path):
-    page = report(runs)
+def test_markdown_says_the_same(drawn, tmp_path):
+    page = drawn
     page.save(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["plots", "report.html", "report.md"]
     text = (tmp_path / "report.md").read_text()
@@ -288,7 +301,7 @@ def test_a_title_is_neither_markup_nor_a_column_of_markdown():
     assert "![a\\](http://b/c.png) [d\\](javascript:e) [f] 0.5 [0.4, 0.6] \\`g\\`" in page.render("A")[1].splitlines()
 
 
-def test_unlike_runs_get_tables_of_their_own(runs):
+def test_unlike_runs_get_tables_of_their_own(runs, undrawn):
     other = dataclasses.replace(runs[0], evaluation=dataclasses.replace(runs[0].evaluation, split="test"))
     page = report([runs[0], other])
     assert "queries: validation" in page.markdown
@@ -297,7 +310,7 @@ def test_unlike_runs_get_tables_of_their_own(runs):
     assert all(row[2] == "1" for row in read(page.html).rows if row[0] == "lsh")
 
 
-def test_many_models_are_all_in_the_table_and_the_best_drawn(evaluation):
+def test_many_models_are_all_in_the_table_and_the_best_drawn(evaluation, undrawn):
     def variant(number):
         metrics = {**evaluation.metrics, "p_at_20": number / 100}
         return ReportedRun(f"m{number:02}", dataclasses.replace(evaluation, metrics=metrics))
@@ -310,7 +323,7 @@ def test_many_models_are_all_in_the_table_and_the_best_drawn(evaluation):
     assert "1-m01-16-map" not in page.images
 
 
-def test_the_order_is_tested_against_the_best_of_the_width(evaluate, small_corpus):
+def test_the_order_is_tested_against_the_best_of_the_width(evaluate, small_corpus, undrawn):
     worse = dataclasses.replace(evaluate(16), per_query=np.where(np.isnan(evaluate(16).per_query), np.nan, 0.0))
     runs = [ReportedRun("a", evaluate(16, 0)), ReportedRun("b", evaluate(16, 1)), ReportedRun("none", worse)]
     page = report([*runs, ReportedRun("alone", evaluate(32))])
@@ -338,7 +351,7 @@ def test_costs_are_drawn_and_their_front_is_named(evaluate):
     assert "1-front" in page.images
 
 
-def test_costs_and_code_quality_are_means_over_the_seeds(evaluate):
+def test_costs_and_code_quality_are_means_over_the_seeds(evaluate, undrawn):
     pair = [
         ReportedRun("lsh", evaluate(16, seed), costs=Costs("lsh", 16, 0.4 + 0.1 * seed, 2.0, 100.0, 0.1, 2.0))
         for seed in (0, 1)
@@ -351,7 +364,7 @@ def test_costs_and_code_quality_are_means_over_the_seeds(evaluate):
     assert float(quality[header.index("bit balance")]) == pytest.approx(balance, rel=1e-3)
 
 
-def test_long_tables_of_details_are_folded_and_sections_listed(evaluation):
+def test_long_tables_of_details_are_folded_and_sections_listed(evaluation, undrawn):
     runs = [ReportedRun(f"m{number:02}", evaluation) for number in range(14)]
     other = dataclasses.replace(evaluation, split="test")
     page = report([*runs, ReportedRun("m00", other)])
@@ -361,14 +374,14 @@ def test_long_tables_of_details_are_folded_and_sections_listed(evaluation):
     assert 'id="section-2"' in page.html
 
 
-def test_warnings_are_shown(evaluation):
+def test_warnings_are_shown(evaluation, undrawn):
     alarmed = dataclasses.replace(evaluation, warnings=["The codes have collapsed."])
     page = report([ReportedRun("a", alarmed), ReportedRun("b", evaluation)])
     assert "a 16: The codes have collapsed." in page.html
     assert "a 16: The codes have collapsed." in page.markdown
 
 
-def test_many_warnings_are_folded_below_the_names(evaluation):
+def test_many_warnings_are_folded_below_the_names(evaluation, undrawn):
     def alarmed(number):
         return dataclasses.replace(evaluation, warnings=[f"{number}% collapsed.", "The corpus is small."])
 

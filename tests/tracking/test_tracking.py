@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.tracking.at_once import log_many, register_and_fetch, warm_processes
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
 from texthash.hamming.codes import to_hex
@@ -98,15 +98,10 @@ def test_a_run_is_found_again_by_its_key(tracker):
     assert tracker.find("sweep/two") is None
 
 
-def _log_many(run, worker):
-    for step in range(20):
-        run.metrics({f"m/{worker}": step}, step=step)
-
-
 def test_several_processes_write_to_one_store(tracker, client):
     run = tracker.start("shared")
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_log_many, args=(run, worker)) for worker in range(3)]
+    context = warm_processes()
+    processes = [context.Process(target=log_many, args=(run, worker)) for worker in range(3)]
     for process in processes:
         process.start()
     for process in processes:
@@ -116,22 +111,16 @@ def test_several_processes_write_to_one_store(tracker, client):
         assert len(client.get_metric_history(run.run_id, f"m/{worker}")) == 20
 
 
-def _register_and_fetch(registry, name, model_id, run, found):
-    version = registry.register(name, model_id, run, method="lsh", score=0.5, data="d")
-    found.put((version, str(registry.fetch(name, version)), str(registry.fetch(name, "1"))))
-
-
 def test_several_processes_register_and_fetch_at_once(tracker, saved):
     """Each model has one version, and the first is fetched by all of them at once."""
     name = "texthash-crowd"
     run = tracker.start("crowd", validation="val/p_at_100")
     models = [tracker.log_model(saved, run, name, ["x"]) for _ in range(3)]
     assert tracker.registry.register(name, models[0], run, method="lsh", score=0.5, data="d") == "1"
-    context = multiprocessing.get_context("spawn")
+    context = warm_processes()
     found = context.Queue()
     processes = [
-        context.Process(target=_register_and_fetch, args=(tracker.registry, name, model, run, found))
-        for model in models
+        context.Process(target=register_and_fetch, args=(tracker.registry, name, model, run, found)) for model in models
     ]
     for process in processes:
         process.start()

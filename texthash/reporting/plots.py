@@ -29,6 +29,8 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (
 _BANDS = 3  # most runs whose bands are drawn
 _WITHIN, _NARROW = 5, 20  # most entries of a legend within the axes; most characters of an entry in three columns
 
+_HALF_A_BAR = 0.425  # bits of the axis
+
 Layout = Literal["pca", "umap"]
 
 
@@ -141,7 +143,11 @@ def balance_figure(run: Evaluation) -> Figure:
     figure, axes = _figure()
     share = np.array(run.curves["share_of_ones"])
     order = np.argsort(-np.abs(share - 0.5), kind="stable")
-    axes.bar(np.arange(1, len(share) + 1), share[order] - 0.5, bottom=0.5, color=COLOURS[0], width=0.85)
+    # One shape for all bars, as there may be a thousand; the undefined steps are the gaps between them.
+    edges = (np.arange(1, len(share) + 1)[:, None] + [-_HALF_A_BAR, _HALF_A_BAR]).ravel()
+    steps = np.full(len(edges) - 1, np.nan)
+    steps[::2] = share[order]
+    axes.stairs(steps, edges, baseline=0.5, fill=True, color=COLOURS[0])
     axes.axhline(0.5, color="black", lw=1)
     for edge in (0.01, 0.99):
         axes.axhline(edge, color="0.4", lw=0.8, ls=DASHES[1])
