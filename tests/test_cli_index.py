@@ -140,6 +140,17 @@ def test_a_wrong_row_anywhere_is_named_and_nothing_is_written(
     assert read_release(home) == release
 
 
+def test_an_attribute_that_no_row_has_is_refused(cli, home: StateDir, tmp_path: Path) -> None:
+    file = rows(tmp_path / "more.jsonl", {"id": "a", "text": "sort an array", "year": 2020, "empty": None})
+    for absent in ("yaer", "empty"):
+        status, _, err = cli("index", "upsert", file, "--attribute", "year", "--attribute", absent)
+        assert status == 1
+        assert f"no row has a value of '{absent}'" in err
+        assert "Nothing was written" in err
+    assert read_release(home).version == 1
+    assert cli("index", "upsert", file, "--attribute", "year")[0] == 0
+
+
 def test_a_writing_that_ends_early_says_how_far_it_came_and_can_be_repeated(
     cli, home: StateDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

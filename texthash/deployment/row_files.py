@@ -37,16 +37,24 @@ def check_rows(table: Table, max_text_bytes: int) -> None:
 
     Raises:
         CorpusError: There is no row; or one is not a document, has no text, exceeds a limit, or has the id of another.
-            The error names file and line of the first such row.
+            The error names file and line of the first such row. Or no row has a value of a column that is named as an
+            attribute, as a misspelt one: documents would lose those that they have.
     """
     hashes = bytearray()
+    absent = {name for name, _ in table.columns.attributes}
     try:
         for document in track(documents(table), "checking rows"):
             _check(document, max_text_bytes)
+            absent -= (document.attributes or {}).keys()
             hashes += _hash(document.id)
     except CorpusError as error:
         raise CorpusError(error.problem, f"{error.remedy} Nothing was written.") from error
     check_filled(table.path, len(hashes))
+    if absent:
+        raise CorpusError(
+            f"{table.path}: no row has a value of {min(absent)!r}, which is named as an attribute.",
+            "name columns as they are written in the file. Nothing was written.",
+        )
     sorted_ = np.sort(np.frombuffer(hashes, np.uint64))
     suspects = set(sorted_[1:][sorted_[1:] == sorted_[:-1]].tolist())
     if suspects:
