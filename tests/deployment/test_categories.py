@@ -124,7 +124,7 @@ def test_writes_compaction_snapshots_and_backups_keep_it(home: StateDir, tmp_pat
 def test_a_value_that_is_given_is_replaced_and_one_of_another_type_refused(home: StateDir) -> None:
     put(home, **{CATEGORY: "mine"})
     assert categories(home) == expected(home)
-    with pytest.raises(AttributeTypeError, match=f"attribute {CATEGORY}, which is a string since the index"):
+    with pytest.raises(AttributeTypeError, match=f"attribute {CATEGORY}, which is a string in the index"):
         put(home, **{CATEGORY: 3.0})
 
 

@@ -61,7 +61,7 @@ def test_attributes_filters_facets_and_order_stay(home: StateDir, small_corpus: 
     promote(home, home.root / "models" / "lsh")
     assert open_release(home).release.method == "lsh"
     assert seen() == before
-    with pytest.raises(AttributeTypeError, match="which is a number since the index"):
+    with pytest.raises(AttributeTypeError, match="which is a number in the index"):
         put({"own/3": {"year": "n/a"}})
     put({"own/1": {"year": 2030.0}, "own/3": {"pages": 3.0}})
     after = seen()

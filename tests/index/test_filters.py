@@ -232,10 +232,10 @@ def test_the_first_value_fixes_the_type() -> None:
     types = merged_types({"year": "number"}, [("a", {"lang": "en"}), ("b", {"year": 2024.0})])
     assert types == {"year": "number", "lang": "string"}
     with pytest.raises(
-        AttributeTypeError, match=r"'c' has the boolean True as its attribute lang, .* string since .* 'a'"
+        AttributeTypeError, match=r"'c' has the boolean True as its attribute lang, .* string in .* 'a'"
     ):
         merged_types({}, [("a", {"lang": "en"}), ("c", {"lang": True})])
-    with pytest.raises(AttributeTypeError, match="number since the index"):
+    with pytest.raises(AttributeTypeError, match="number in the index"):
         merged_types(types, [("c", {"year": "n/a"})])
     with pytest.raises(AttributeTypeError, match="257 attributes"):
         merged_types({}, [(str(n), {f"a{n}": 1.0}) for n in range(257)])

@@ -102,7 +102,7 @@ def test_another_type_is_refused_by_name_and_nothing_is_written(home: StateDir) 
     before = read_release(home)
     with pytest.raises(AttributeTypeError, match="'e' has the string 'n/a' as its attribute year, which is a number"):
         write(home, {"e": {"year": "n/a"}})
-    with pytest.raises(AttributeTypeError, match=r"'f' has the number 1 as its attribute x, .* since the document 'e'"):
+    with pytest.raises(AttributeTypeError, match=r"'f' has the number 1 as its attribute x, .* in the document 'e'"):
         write(home, {"e": {"x": "1"}, "f": {"x": 1.0}})
     assert read_release(home) == before
 

@@ -128,7 +128,7 @@ def test_a_filter_of_another_form_is_a_field_in_error(asked: Asked, wrong: dict,
 @pytest.mark.parametrize(
     ("value", "status", "detail"),
     [
-        ("n/a", 409, "has the string 'n/a' as its attribute year, which is a number since the index"),
+        ("n/a", 409, "has the string 'n/a' as its attribute year, which is a number in the index"),
         (2**60, 422, "year is a whole number beyond"),
         ([1], 422, "year is a list"),
         ({"date": "1.5.2024"}, 422, "which is not in the form of RFC 3339"),

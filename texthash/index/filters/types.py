@@ -34,10 +34,10 @@ def merged_types(
             kind = type_of(value)
             known = found.setdefault(name, kind)
             if known != kind:
-                since = f"the document {first[name]!r}" if name in first else "the index"
+                place = f"the document {first[name]!r}" if name in first else "the index"
                 raise AttributeTypeError(
-                    f"the document {id_!r} has {described(value)} as its attribute {name}, which is a {known} since "
-                    f"{since}.",
+                    f"the document {id_!r} has {described(value)} as its attribute {name}, which is a {known} in "
+                    f"{place}.",
                     f"give a {known}, or use another name: the first value of an attribute fixes its type.",
                 )
             if name not in types:
