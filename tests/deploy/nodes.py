@@ -78,11 +78,15 @@ class Cluster:
 
     def start_ray(self, count: int) -> None:
         """Start Ray: the head is node 1."""
+        self.start_head()
+        for node in range(2, count + 1):
+            self.join(node)
+
+    def start_head(self) -> None:
+        """Start Ray on the head."""
         home = os.environ.get("NODES_DIR", "/tmp/thn") + "/home/ray"
         head = ["--head", f"--node-ip-address={HEAD}", "--port=6379"]
         self.run(1, "ray", "start", *head, f"--temp-dir={home}", *_COMMON)
-        for node in range(2, count + 1):
-            self.join(node)
 
     def join(self, node: int) -> None:
         """Start Ray on another node."""

@@ -26,14 +26,15 @@ FOLDER = ROOT / "deploy" / "kuberay"
 SCHEMAS = json.loads(Path(__file__).with_name("kuberay-schemas.json").read_text())
 
 
-MLFLOW = "texthash-mlflow"
+MLFLOW, REDIS = SERVERS = "texthash-mlflow", "texthash-redis"
 
 
 def manifests(of: str = "texthash") -> dict[str, dict[str, Any]]:
-    """The manifests by kind: those of MLflow, or all others."""
+    """The manifests by kind: those of a server beside Ray, or all others."""
     found = [part for path in sorted(FOLDER.glob("*.yaml")) for part in yaml.safe_load_all(path.read_text())]
-    named = {id(part): part.get("metadata", {}).get("name") == MLFLOW for part in found}
-    return {part["kind"]: part for part in found if named[id(part)] == (of == MLFLOW)}
+    names = [part.get("metadata", {}).get("name") for part in found]
+    owners = [name if name in SERVERS else "texthash" for name in names]
+    return {part["kind"]: part for part, owner in zip(found, owners, strict=True) if owner == of}
 
 
 def errors(manifest: dict[str, Any]) -> list[str]:
@@ -59,8 +60,11 @@ def pods(kind: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
 
 
 def other_pods() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """The same of the pods that are not of a Ray cluster: MLflow's, and the submitter of the job."""
-    for spec in (manifests(MLFLOW)["Deployment"]["spec"]["template"]["spec"], _submitter()["spec"]):
+    """The same of the pods that are not of a Ray cluster: those of the servers, and the submitter of the job."""
+    for spec in (
+        *(manifests(name)["Deployment"]["spec"]["template"]["spec"] for name in SERVERS),
+        _submitter()["spec"],
+    ):
         (container,) = spec["containers"]
         yield spec, container
 
@@ -72,7 +76,8 @@ def _submitter() -> dict[str, Any]:
 
 def test_every_manifest_is_there() -> None:
     assert set(manifests()) == {"RayService", "RayJob", "ConfigMap", "NetworkPolicy", "Kustomization"}
-    assert set(manifests(MLFLOW)) == {"PersistentVolumeClaim", "Service", "Deployment", "NetworkPolicy"}
+    for name in SERVERS:
+        assert set(manifests(name)) == {"PersistentVolumeClaim", "Service", "Deployment", "NetworkPolicy"}
     assert sum(len(list(pods(kind))) for kind in SCHEMAS["kinds"]) == 5
 
 
@@ -81,45 +86,61 @@ def test_manifests_fit_the_published_schemas(kind: str) -> None:
     assert errors(manifests()[kind]) == []
 
 
-def test_the_pod_of_mlflow_fits_the_schema_of_pods() -> None:
+@pytest.mark.parametrize("name", SERVERS)
+def test_the_pods_of_servers_fit_the_schema_of_pods(name: str) -> None:
     schema = SCHEMAS["kinds"]["RayJob"]["properties"]["spec"]["properties"]["submitterPodTemplate"]
-    template = manifests(MLFLOW)["Deployment"]["spec"]["template"]
+    template = manifests(name)["Deployment"]["spec"]["template"]
     assert _errors(template, schema) == []
     template["spec"]["containers"][0]["volumeMount"] = []
     assert any("volumeMount" in error for error in _errors(template, schema))
 
 
 def test_no_volume_is_shared_by_pods() -> None:
-    """The state is in a bucket; the only claim is MLflow's, of one pod."""
+    """The state is in a bucket; the only claims are those of the servers, each of one pod."""
     for kind in SCHEMAS["kinds"]:
         assert not [volume for spec, _ in pods(kind) for volume in spec["volumes"] if "emptyDir" not in volume]
     assert is_address(manifests()["ConfigMap"]["data"]["TEXTHASH_HOME"])
-    mlflow = manifests(MLFLOW)
-    assert mlflow["PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteOnce"]
-    assert (mlflow["Deployment"]["spec"]["replicas"], mlflow["Deployment"]["spec"]["strategy"]) == (
-        1,
-        {"type": "Recreate"},
-    )
+    for name in SERVERS:
+        made = manifests(name)
+        assert made["PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteOnce"]
+        deployment = made["Deployment"]["spec"]
+        assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+        claim = deployment["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"]
+        assert claim == made["PersistentVolumeClaim"]["metadata"]["name"]
 
 
-def test_the_job_logs_to_the_mlflow_of_the_manifests() -> None:
-    made = manifests(MLFLOW)
+def address_of(name: str) -> str:
+    """The address of a server, which its Service leads to its pod and its policy opens to ours alone."""
+    made = manifests(name)
     (port,) = made["Service"]["spec"]["ports"]
-    address = f"{made['Service']['metadata']['name']}:{port['port']}"
-    assert f"tracking.uri=http://{address}" in manifests()["RayJob"]["spec"]["entrypoint"].split()
     pod = made["Deployment"]["spec"]["template"]
     assert made["Service"]["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
     (container,) = pod["spec"]["containers"]
     named = {item["name"]: item["containerPort"] for item in container["ports"]}
     assert named[port["targetPort"]] == port["port"]
-    allowed = next(word for word in container["command"] if word.startswith("--allowed-hosts="))
-    assert address in allowed.partition("=")[2].split(",")
-    claim = pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"]
-    assert claim == made["PersistentVolumeClaim"]["metadata"]["name"]
     policy = made["NetworkPolicy"]["spec"]
     assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
-    assert _lets_in(policy["ingress"][0], OURS, True, 5000)
-    assert not _lets_in(policy["ingress"][0], {}, True, 5000)
+    assert _lets_in(policy["ingress"][0], OURS, True, port["port"])
+    assert not _lets_in(policy["ingress"][0], {}, True, port["port"])
+    return f"{made['Service']['metadata']['name']}:{port['port']}"
+
+
+def test_the_job_logs_to_the_mlflow_of_the_manifests() -> None:
+    address = address_of(MLFLOW)
+    assert f"tracking.uri=http://{address}" in manifests()["RayJob"]["spec"]["entrypoint"].split()
+    (container,) = manifests(MLFLOW)["Deployment"]["spec"]["template"]["spec"]["containers"]
+    allowed = next(word for word in container["command"] if word.startswith("--allowed-hosts="))
+    assert address in allowed.partition("=")[2].split(",")
+
+
+def test_the_head_of_the_service_keeps_its_state_in_the_redis_of_the_manifests() -> None:
+    options = cluster("RayService")["gcsFaultToleranceOptions"]
+    assert options["redisAddress"] == address_of(REDIS)
+    (container,) = manifests(REDIS)["Deployment"]["spec"]["template"]["spec"]["containers"]
+    (password,) = container["env"]
+    assert password["valueFrom"] == options["redisPassword"]["valueFrom"]
+    assert container["args"][-2:] == ["--requirepass", f"$({password['name']})"]
+    assert "gcsFaultToleranceOptions" not in cluster("RayJob"), "a job whose head is lost is run again as a whole"
 
 
 def test_the_schemas_refuse_what_is_misspelt_missing_or_of_another_type() -> None:
@@ -210,7 +231,7 @@ def test_pods_that_are_not_rays_are_confined_and_bounded_too() -> None:
         assert spec["automountServiceAccountToken"] is False
         assert container["securityContext"] == next(pods("RayJob"))[1]["securityContext"]
         assert container["resources"]["limits"] == container["resources"]["requests"]
-        assert container["image"] == f"texthash:{texthash.__version__}"
+        assert container["image"] in (f"texthash:{texthash.__version__}", "redis:7.2")
 
 
 @pytest.mark.parametrize("kind", SCHEMAS["kinds"])
