@@ -47,6 +47,23 @@ def test_a_hybrid_search_fuses_the_lists_of_both_sides(asked: Asked, text: str) 
     assert all(hit["distance"] == distances[hit["id"]] for hit in found if hit["semantic"])
 
 
+def test_hits_by_words_alone_have_their_distances_on_every_page(asked: Asked, opened: OpenRelease) -> None:
+    whole = {hit["id"]: hit["distance"] for hit in hits(asked, QUERIES[0], limit=1_000)}
+    fusion = {"depth": 60, "weight": 0.3}
+    found = [
+        hit for at in (0, 20, 40) for hit in hits(asked, QUERIES[0], mode="hybrid", fusion=fusion, offset=at, limit=20)
+    ]
+    alone = [hit for hit in found if not hit["semantic"]]
+    assert len(alone) > 10
+    assert all(hit["distance"] == whole[hit["id"]] for hit in alone if hit["id"] in whole)
+    assert sum(hit["id"] in whole for hit in alone) > 5
+    query = opened.shards[0].keywords.query(QUERIES[0])
+    code = opened.hasher.encode([QUERIES[0]], role="query")[0]
+    options = SearchOptions(mode="hybrid", limit=60, depth=60, weight=0.3)
+    page = search_index(opened.shards, options, code=code, terms=query).page
+    assert page.distances == [hit["distance"] for hit in found]
+
+
 def test_pages_of_a_hybrid_search_follow_each_other(asked: Asked) -> None:
     whole = hits(asked, QUERIES[0], mode="hybrid", limit=30)
     pages = [hits(asked, QUERIES[0], mode="hybrid", limit=10, offset=offset) for offset in (0, 10, 20)]

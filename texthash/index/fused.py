@@ -29,7 +29,8 @@ class HybridLists:
     Attributes:
         near: Hits by meaning of each shard, of this query alone; none for a query without a code.
         words: Hits by words of each shard; none for a query without words.
-        distances: Distances of the hits by words of each shard, int64; -1 where one of the codes is missing.
+        distances: Distances of the hits by words of each shard, int64; -1 where one of the codes is missing, and behind
+            the first ``limit + offset``, which alone can be shown without a rank by meaning.
         limit: Largest number of hits.
         offset: Number of hits to skip.
         depth: Number of documents of each list that are fused.

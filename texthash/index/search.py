@@ -110,10 +110,12 @@ def search_index(
     words = Ranked.nothing()
     if terms:
         parts = search_shards(shards, terms, sum(options.window), options.where)
-        distances = [
-            np.full(len(part.numbers), -1) if code is None else shard.distances(code.tobytes(), part.numbers)
-            for shard, part in zip(shards, parts, strict=True)
-        ]
+        # A hit by words alone has all that are better by words before it in the fused list.
+        shown = 0 if code is None else options.limit + options.offset
+        distances = [np.full(len(part.numbers), -1) for part in parts]
+        for shard, part, own in zip(shards, parts, distances, strict=True):
+            if code is not None:
+                own[:shown] = shard.distances(code.tobytes(), part.numbers[:shown])
         words = Ranked.by_words(parts, distances, *options.window)
     if options.mode == "keyword":
         return Found(words, words.members())

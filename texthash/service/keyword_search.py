@@ -106,4 +106,8 @@ class KeywordSearch:
 def _call(query: PendingQuery, counts: _Counts | None) -> KeywordQuery:
     terms = query.terms or {}
     code = query.code if query.searched else None
-    return KeywordQuery(terms, None if counts is None else counts.of(terms), query.request.depth, query.where, code)
+    request = query.request
+    # A hit by words alone has all that are better by words before it in the fused list.
+    shown = request.limit + request.offset
+    own = None if counts is None else counts.of(terms)
+    return KeywordQuery(terms, own, request.depth, shown, query.where, code)

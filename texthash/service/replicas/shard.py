@@ -192,12 +192,17 @@ def _matching_release(home: StateDir, release: str, shards: int | None) -> str:
 
 def _search_keywords(shard: Shard, queries: Sequence[KeywordQuery]) -> list[KeywordResult]:
     found = _keyword_hits(shard, queries)
-    coded = [(query.code, hits.numbers) for query, (hits, _) in zip(queries, found, strict=True) if query.code]
-    near = iter(shard.distances_of_each([code for code, _ in coded], [numbers for _, numbers in coded]))
-    return [
-        KeywordResult(hits, next(near) if query.code else np.full(len(hits.numbers), -1, np.int64), filtering)
-        for query, (hits, filtering) in zip(queries, found, strict=True)
+    coded = [
+        (query.code, hits.numbers[: query.shown]) for query, (hits, _) in zip(queries, found, strict=True) if query.code
     ]
+    near = iter(shard.distances_of_each([code for code, _ in coded], [numbers for _, numbers in coded]))
+    results = []
+    for query, (hits, filtering) in zip(queries, found, strict=True):
+        distances = np.full(len(hits.numbers), -1, np.int64)
+        if query.code:
+            distances[: query.shown] = next(near)
+        results.append(KeywordResult(hits, distances, filtering))
+    return results
 
 
 def _keyword_hits(shard: Shard, queries: Sequence[KeywordQuery]) -> list[tuple[KeywordHits, float]]:

@@ -80,6 +80,7 @@ class KeywordQuery:
         terms: Words of the query with their numbers of occurrences.
         statistics: Counts over all shards for these words; None takes those of the shard, which is then the only one.
         limit: Number of hits.
+        shown: Number of the first hits that an answer can show, whose distances are wanted.
         where: Condition that a hit fulfils; None allows all documents.
         code: Code of the query, whose distances to the hits are wanted; None wants none.
     """
@@ -87,6 +88,7 @@ class KeywordQuery:
     terms: dict[str, int]
     statistics: KeywordStatistics | None
     limit: int
+    shown: int
     where: Where | None
     code: bytes | None
 
@@ -97,7 +99,8 @@ class KeywordResult:
 
     Attributes:
         hits: Hits by (score descending, number).
-        distances: Distance of the code of each to the query's, int64; -1 where one of them has none.
+        distances: Distance of the code of each to the query's, int64; -1 where one of them has none, and behind those
+            that can be shown.
         filtering: Seconds in which the documents of the condition were selected.
     """
 
