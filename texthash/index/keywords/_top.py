@@ -1,9 +1,13 @@
 """Compiled search for the k documents of the highest BM25 score.
 
+The postings of a window of documents are summed word by word, so that the sums stay in the fastest cache, and the
+documents that a word reached first are listed, so that nothing else of the window is looked at.
+
 Once k documents are found, words whose largest contributions together do not reach the worst of their scores bring no
-document by themselves (MaxScore: Turtle & Flood, "Query Evaluation: Strategies and Optimizations", 1995). Only the
-postings of the other words are walked through; those of the former are looked up for the documents that can still win.
-The search begins with a score that k documents are known to reach, so that this holds from the first document on.
+document by themselves (MaxScore: Turtle & Flood, "Query Evaluation: Strategies and Optimizations", 1995): it is enough
+to look them up for the documents that can still win. A look-up takes as long as many postings of a walk, so words are
+skipped only where they have far more postings than those that are left. The search begins with a score that k documents
+are known to reach, so that this holds from the first document on.
 """
 
 from __future__ import annotations
@@ -11,30 +15,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from texthash.io.kernel_cache import compiled
 
-_WINDOW = 4096  # documents whose scores are summed together: their sums stay in the cache of a core
-_BITS = 64
+_WINDOW = 16384  # documents whose scores are summed together
+_PAYS = 32  # postings to skip for each one that is walked through, from which on look-ups pay
 # Sums of bounds are in another order than those of scores, and rounded differently.
 _SLACK = 1.0 + 1e-9
 _BELOW = 1.0 - 1e-9
 _TINY = np.finfo(np.float64).tiny
-# Numba's annotations describe the function that generates code, not the operation that a compiled function calls.
-_operation: Any = intrinsic
-
-
-@_operation
-def _lowest(context: Any, value: Any) -> Any:
-    """Return the position of the lowest bit of an unsigned integer of 64 bits that is set; one has to be."""
-
-    def generate(_: Any, builder: Any, __: Any, values: Any) -> Any:
-        return builder.cttz(values[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.uint64), generate
 
 
 def _after(rows: Any, at: int, end: int, row: int) -> int:
@@ -77,17 +66,102 @@ def _append(best_score: Any, best_row: Any, size: int, score: float, row: int) -
     child = size
     while child > 0:
         parent = (child - 1) // 2
-        # Rows come in ascending order: among equal scores the newest is the worst.
-        if score > best_score[parent]:
+        if score > best_score[parent] or (score == best_score[parent] and row < best_row[parent]):
             break
         best_score[child], best_row[child] = best_score[parent], best_row[parent]
         child = parent
     best_score[child], best_row[child] = score, row
 
 
+def _skippable(skipped: int, before: Any, spared: Any, least: float) -> int:
+    """Return how many words bring no document above ``least``, all of them or as many as it pays to skip."""
+    words, most = len(before) - 1, skipped
+    while most < words and before[most + 1] * _SLACK <= least:
+        most += 1
+    return most if most == words or spared[most] > _PAYS * (spared[words] - spared[most]) else skipped
+
+
+def _contribution(at: int, row: int, weight: float, counts: Any, factors: Any) -> float:
+    """Return what the posting of a word adds to the score of its document."""
+    count = float(counts[at])
+    return weight * count / (count + factors[row])
+
+
 _after = compiled(_after)
 _replace_worst = compiled(_replace_worst)
 _append = compiled(_append)
+_skippable = compiled(_skippable)
+_contribution = compiled(_contribution)
+
+
+def _add(
+    at: int,
+    end: int,
+    weight: float,
+    rows: Any,
+    counts: Any,
+    factors: Any,
+    first: int,
+    last: int,
+    sums: Any,
+    reached: Any,
+    size: int,
+) -> Any:
+    """Add a word to the scores of a window, and the documents that no word has reached before to ``reached``.
+
+    Returns:
+        The first posting behind the window, and the number of documents reached.
+    """
+    while at < end and rows[at] < last:
+        row = rows[at]
+        place, own = row - first, _contribution(at, row, weight, counts, factors)
+        if sums[place] == 0.0 and own > 0.0:
+            reached[size] = place
+            size += 1
+        sums[place] += own
+        at += 1
+    return at, size
+
+
+_add = compiled(_add)
+
+
+def _whole_score(
+    score: float,
+    row: int,
+    skipped: int,
+    least: float,
+    boost: float,
+    before: Any,
+    order: Any,
+    at: Any,
+    starts: Any,
+    ends: Any,
+    weights: Any,
+    rows: Any,
+    counts: Any,
+    factors: Any,
+) -> float:
+    """Return the score of a document with the words that were skipped, without the boost; 0 if it cannot win."""
+    place = skipped
+    # The words of the largest bounds first: most documents have lost before all are looked up.
+    while place > 0 and (score + before[place]) * _SLACK * boost > least:
+        place -= 1
+        term = order[place]
+        where = _after(rows, at[term], ends[term], row)
+        if where < ends[term] and rows[where] == row:
+            score += _contribution(where, row, weights[term], counts, factors)
+    if (score + before[place]) * _SLACK * boost <= least:
+        return 0.0
+    score = 0.0  # Summed again in the order of the words, for equal documents to have equal scores.
+    for term in range(len(weights)):
+        where = _after(rows, starts[term], ends[term], row)
+        if where < ends[term] and rows[where] == row:
+            score += _contribution(where, row, weights[term], counts, factors)
+    return score
+
+
+_whole_score = compiled(_whole_score)
 
 
 def _top(
@@ -114,84 +188,66 @@ def _top(
     """
     best_score, best_row = np.empty(k, np.float64), np.empty(k, np.int64)
     size, total, words = 0, len(factors), len(weights)
-    sums = np.zeros(_WINDOW, np.float64)
-    touched = np.zeros(_WINDOW // _BITS, np.uint64)  # a bit for each document of the window that has a word
+    sums, reached = np.zeros(_WINDOW, np.float64), np.empty(_WINDOW, np.int32)
     at = starts.copy()
-    looked = starts.copy()
     before = np.zeros(words + 1, np.float64)  # sum of the bounds of the words before each, in ``order``
+    spared = np.zeros(words + 1, np.int64)  # number of their postings
     for place in range(words):
         before[place + 1] = before[place] + bounds[order[place]]
-    # Words of the smallest bounds, which bring no document: their number, and a mask.
-    skipped, is_skipped = 0, np.zeros(words, np.bool_)
-    least = floor  # Documents of this score or less are behind k others.
-    while skipped < words and before[skipped + 1] * _SLACK <= least:
-        is_skipped[order[skipped]] = True
-        skipped += 1
-    while skipped < words:
-        first = total
-        for place in range(skipped, words):
-            term = order[place]
-            if at[term] < ends[term] and rows[at[term]] < first:
-                first = rows[at[term]]
-        if first >= total:
-            break
-        last = min(first + _WINDOW, total)
+        spared[place + 1] = spared[place] + ends[order[place]] - starts[order[place]]
+    is_walked = np.ones(words, np.bool_)
+    least = floor  # Documents below this score are behind k others.
+    skipped = 0  # words of the smallest bounds, which bring no document
+    while True:
+        more = _skippable(skipped, before, spared, least)
+        for place in range(skipped, more):
+            is_walked[order[place]] = False
+        skipped, first = more, total
         for term in range(words):
-            if is_skipped[term]:
+            if is_walked[term] and at[term] < ends[term]:
+                first = min(first, rows[at[term]])
+        if first == total:
+            break
+        last, listed = min(first + _WINDOW, total), 0
+        for term in range(words):
+            if is_walked[term]:
+                at[term], listed = _add(
+                    at[term], ends[term], weights[term], rows, counts, factors, first, last, sums, reached, listed
+                )
+            else:
+                at[term] = _after(rows, at[term], ends[term], first)
+        for place in range(listed):
+            score, row = sums[reached[place]], first + reached[place]
+            sums[reached[place]] = 0.0
+            if (score + before[skipped]) * _SLACK * boosts[row] <= least or (len(allowed) and not allowed[row]):
                 continue
-            place, end, weight = at[term], ends[term], weights[term]
-            while place < end and rows[place] < last:
-                row = rows[place]
-                inside = row - first
-                touched[inside // _BITS] |= np.uint64(1) << np.uint64(inside % _BITS)
-                count = float(counts[place])
-                sums[inside] += weight * count / (count + factors[row])
-                place += 1
-            at[term] = place
-        for block in range(len(touched)):
-            left = touched[block]
-            touched[block] = np.uint64(0)
-            while left:
-                inside = block * _BITS + _lowest(left)
-                left &= left - np.uint64(1)
-                score, row = sums[inside], first + inside
-                sums[inside] = 0.0
-                # The root is the worst of the best; a later row of the same score is behind it.
-                if (score + before[skipped]) * _SLACK * boosts[row] <= least or score == 0.0:
+            if skipped:
+                score = _whole_score(
+                    score,
+                    row,
+                    skipped,
+                    least,
+                    boosts[row],
+                    before,
+                    order,
+                    at,
+                    starts,
+                    ends,
+                    weights,
+                    rows,
+                    counts,
+                    factors,
+                )
+                if score == 0.0:
                     continue
-                if len(allowed) and not allowed[row]:
-                    continue
-                if skipped:
-                    # The words of the largest bounds first: most documents have lost before all are looked up.
-                    place = skipped
-                    while place > 0 and (score + before[place]) * _SLACK * boosts[row] > least:
-                        place -= 1
-                        term = order[place]
-                        where = _after(rows, looked[term], ends[term], row)
-                        looked[term] = where
-                        if where < ends[term] and rows[where] == row:
-                            count = float(counts[where])
-                            score += weights[term] * count / (count + factors[row])
-                    if (score + before[place]) * _SLACK * boosts[row] <= least:
-                        continue
-                    score = 0.0
-                    for term in range(words):
-                        where = _after(rows, looked[term], ends[term], row)
-                        looked[term] = where
-                        if where < ends[term] and rows[where] == row:
-                            count = float(counts[where])
-                            score += weights[term] * count / (count + factors[row])
-                score *= boosts[row]
-                if size < k:
-                    _append(best_score, best_row, size, score, row)
-                    size += 1
-                elif score > best_score[0]:
-                    _replace_worst(best_score, best_row, k, score, row)
-                if size == k:
-                    least = max(least, best_score[0])
-        while skipped < words and before[skipped + 1] * _SLACK <= least:
-            is_skipped[order[skipped]] = True
-            skipped += 1
+            score *= boosts[row]
+            if size < k:
+                _append(best_score, best_row, size, score, row)
+                size += 1
+            elif score > best_score[0] or (score == best_score[0] and row < best_row[0]):
+                _replace_worst(best_score, best_row, k, score, row)
+            if size == k:
+                least = max(least, best_score[0])
     return best_score[:size], best_row[:size]
 
 
