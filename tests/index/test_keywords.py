@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections import Counter
 from types import MappingProxyType
 
@@ -151,7 +153,7 @@ def test_more_documents_than_a_window_of_the_kernel_and_many_ties():
 
 
 @settings(deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), documents=st.integers(1, 9_000), terms=st.integers(0, 6), k=st.integers(1, 40))
+@given(seed=st.integers(0, 2**32 - 1), documents=st.integers(1, 40_000), terms=st.integers(0, 6), k=st.integers(1, 40))
 def test_the_kernel_gives_what_numpy_gives(seed, documents, terms, k):
     rng = np.random.default_rng(seed)
     postings = [np.flatnonzero(rng.random(documents) < rng.choice([0.001, 0.05, 0.6])) for _ in range(terms)]
@@ -171,10 +173,28 @@ def test_the_kernel_gives_what_numpy_gives(seed, documents, terms, k):
     plain = plain_top(*given_, 0.0)
     # A score that k documents exceed changes nothing.
     floor = np.nextafter(plain[0].min(), 0) if len(plain[0]) == k and seed % 3 else 0.0
-    found = [plain, top_documents()(*given_, floor)]
+    found = [plain, top_documents(0)(*given_, floor)]
     ordered = [np.lexsort((rows, -scores)) for scores, rows in found]
     assert found[0][0][ordered[0]].tolist() == found[1][0][ordered[1]].tolist()
     assert found[0][1][ordered[0]].tolist() == found[1][1][ordered[1]].tolist()
+
+
+def test_the_kernel_is_loaded_once_searches_by_numpy_have_taken_as_long():
+    program = """
+import numpy as np, pyarrow as pa
+from texthash.index.keywords import top
+from texthash.index.keywords.postings import KeywordIndex
+top._WORTH = 25
+index = KeywordIndex.read([(np.arange(10), pa.array([["sort", "list"], ["sort"]] * 5, pa.list_(pa.string())))])
+query = {"sort": 1, "list": 1}
+found = []
+for _ in range(4):
+    hits = index.search(query, index.statistics(list(query)), 3)
+    found.append((hits.numbers.tolist(), hits.scores.tolist(), bool(top._kernels)))
+assert [loaded for *_, loaded in found] == [False, False, True, True], found
+assert len({str(own[:2]) for own in found}) == 1, found
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @settings(deadline=None)

@@ -296,8 +296,6 @@ class MemoryKeywords:
     def _index(self) -> KeywordIndex:
         from texthash.index.keywords.analysis import keyword_analyzer
         from texthash.index.keywords.postings import KeywordIndex
-        from texthash.index.keywords.top import load_kernel
 
-        load_kernel()
         words = keyword_analyzer(self.analysis).documents(self._titles, self._texts)
         return KeywordIndex.read([(np.arange(len(self._texts), dtype=np.int64), words)], weights=self.weights)

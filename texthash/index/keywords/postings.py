@@ -240,7 +240,7 @@ class Segment:
         floor = 0.0
         if allowed is None:
             floor = _BELOW * max(weight * own.reached(term, most) for term, weight in known)
-        scores, rows = top_documents()(
+        scores, rows = top_documents(len(self))(
             self.starts[at],
             self.starts[at + 1],
             known_weights,

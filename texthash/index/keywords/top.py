@@ -1,7 +1,8 @@
-"""The k documents of the highest BM25 score, by numpy, or by a compiled kernel once :func:`load_kernel` was called.
+"""The k documents of the highest BM25 score, by numpy or by a compiled kernel.
 
-Loading the kernel takes as long as hundreds of searches by numpy, which a program that searches once does not need. The
-results are equal to the last bit.
+Loading the kernel takes as long as hundreds of searches by numpy, which a program that searches once does not need. It
+is loaded by :func:`load_kernel`, or once the searches by numpy have taken about as long. The results are equal to the
+last bit.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ def plain_top(
     return sums[best], best
 
 
+_WORTH = 100_000_000  # documents that numpy walks through in the time in which the kernel is loaded
 _kernels: list[tuple[Any, Any]] = []
+_searched = 0  # documents, by numpy
 
 
 def load_kernel() -> None:
@@ -80,9 +83,15 @@ def load_kernel() -> None:
         _kernels.append((top, top_of_each))
 
 
-def top_documents() -> Top:
-    """Return the function that searches: the compiled one if it is loaded."""
-    return _kernels[0][0] if _kernels else plain_top
+def top_documents(documents: int) -> Top:
+    """Return the function for a search of so many documents: the compiled one once it is loaded, or worth loading."""
+    global _searched
+    if not _kernels:
+        _searched += documents
+        if _searched <= _WORTH:
+            return plain_top
+        load_kernel()
+    return _kernels[0][0]
 
 
 def top_of_each() -> Any | None:
