@@ -25,7 +25,7 @@ from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus
 from texthash.logging import show
 from texthash.paths import StateDir
 
-pytest_plugins = ("tests.time_limits", "tests.parts", "tests.prepared_store")
+pytest_plugins = ("tests.garbage", "tests.time_limits", "tests.parts", "tests.prepared_store")
 
 # No deadline for one example: the first one may compile or import, and other work shares the machine.
 settings.register_profile("texthash", deadline=None)

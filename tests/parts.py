@@ -21,8 +21,26 @@ CLUSTER_MARKS = ("ray", "browser", "gpu")
 ALONE_MARKS = ("alone",)
 _SHOWN = 25  # files whose time is printed
 _SELECTED = "selected"  # file with the number of tests that a run without parts would have
-# Files with few tests that take long. They are begun first, or one worker would be left with them at the end.
+# Files that take long. They are begun first, or one worker would be left with them at the end.
 LONGEST = (
+    "methods/test_methods.py",
+    "test_two_processes.py",
+    "deployment/test_promote.py",
+    "tracking/test_outbox.py",
+    "methods/test_two_workers.py",
+    "index/test_full_disk.py",
+    "docs/test_docs.py",
+    "deployment/test_code_exchange.py",
+    "test_cli.py",
+    "corpora/embeddings/test_onnx.py",
+    "index/test_remote_index.py",
+    "test_cli_index.py",
+    "io/test_faulty_bucket.py",
+    "experiments/test_experiment.py",
+    "io/test_release_in_a_bucket.py",
+    "io/test_train_in_a_bucket.py",
+    "service/test_openapi.py",
+    # On clusters:
     "training/test_distributed.py",
     "service/test_lifecycle.py",
     "service/test_serve_writes.py",

@@ -85,7 +85,7 @@ fi
 measured=()
 [ "${TEXTHASH_TEST_COVERAGE:-0}" = 0 ] || measured=(--cov texthash --cov-report "")
 
-beside() { part beside -n 2 --dist loadfile "${measured[@]}" "$@"; }
+beside() { part beside -n 2 --dist loadfile --no-loadscope-reorder "${measured[@]}" "$@"; }
 clusters() {
     # Ray's own processes make a token where there is none, and two clusters that begin at once would make two.
     python -c 'from texthash.private import use_token; use_token()'
@@ -96,6 +96,9 @@ export TEXTHASH_TEST_REPORTS="$scratch/reports"
 
 trap 'nothing_left || true; rm -rf "$scratch" "$files"' EXIT
 
+# Kernels are compiled once, beside the first gates: several processes that begin at once would each compile their own.
+python -m texthash.service.compile_kernels >/dev/null 2>&1 &
+kernels=$!
 stage "ruff check" ruff check .
 stage "ruff format" ruff format --check .
 # Types are checked while the first tests run: what they say is shown after them.
@@ -110,6 +113,7 @@ checked_types() {
 stage "import-linter" lint-imports --no-logo
 stage "file length" short_files
 if [ -f pipelines/readme.py ]; then stage "README" python pipelines/readme.py --check; fi
+wait "$kernels" || true # what is missing is compiled by the process that needs it
 stage "pytest, beside each other" beside "$@"
 stage "mypy, beside those" checked_types
 stage "pytest, on clusters" clusters "$@"

@@ -60,13 +60,14 @@ def test_the_same_training_twice_is_refused_and_the_first_is_named(start: Start,
         assert first.poll() is None, first.communicate()
         assert time.monotonic() < give_up
         time.sleep(0.1)
+    first.send_signal(signal.SIGSTOP)  # it lives, and leaves the processor to the others
     second = start(*LONG)
     _, said = second.communicate()
     assert second.returncode == 1, said
     assert f"is being done by process {first.pid} on " in said
     assert "remedy: wait until it ends" in said
     assert "Traceback" not in said
-    assert first.poll() is None, "the first one goes on"
+    assert first.poll() is None, "the first one lives on"
     first.send_signal(signal.SIGKILL)
     first.communicate()
     third = start(*LONG)

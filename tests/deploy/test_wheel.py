@@ -61,6 +61,18 @@ def test_commands_run_from_an_empty_folder(environment: Path, tmp_path: Path) ->
     assert len(listed) >= 20
 
 
+def test_the_readme_trains_and_encodes(environment: Path, tmp_path: Path) -> None:
+    """Its lines but the last, a search, whose kernels are compiled anew in each environment."""
+    assert README_LINES
+    lines = README_LINES[1].strip().splitlines()
+    ending = "import json; print(json.dumps([texthash.__file__, model.encode(['sort numbers']).shape]))"
+    output = run(tmp_path / "empty", environment / "python", "-c", "\n".join([*lines[:-1], ending]))
+    file, shape = json.loads(output.splitlines()[-1])
+    assert Path(file).is_relative_to(environment.parent)
+    assert shape == [1, 4]
+
+
+@pytest.mark.slow
 def test_the_lines_of_the_readme_run(environment: Path, tmp_path: Path) -> None:
     assert README_LINES
     ending = """

@@ -52,10 +52,10 @@ def models(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory: p
     return root
 
 
-@pytest.fixture
-def home(models: Path, small_corpus: PreparedCorpus, tmp_path: Path) -> StateDir:
+@pytest.fixture(scope="module")
+def released(models: Path, small_corpus: PreparedCorpus, tmp_path_factory: pytest.TempPathFactory) -> StateDir:
     """A released index in which some prepared documents are replaced or deleted and others were put in."""
-    found = StateDir(tmp_path / "home")
+    found = StateDir(tmp_path_factory.mktemp("released"))
     shutil.copytree(small_corpus.path, found.corpus("small", "random60"))
     shutil.copytree(models, found.root / "models")
     model = found.root / "models" / "itq"
@@ -63,6 +63,11 @@ def home(models: Path, small_corpus: PreparedCorpus, tmp_path: Path) -> StateDir
     some = small_corpus.train.ids
     write(found, put=[some[3], "new/1", "new/2"], out=[some[0], some[1], small_corpus.validation.ids[0]])
     return found
+
+
+@pytest.fixture
+def home(released: StateDir, tmp_path: Path) -> StateDir:
+    return StateDir(Path(shutil.copytree(released.root, tmp_path / "home")))
 
 
 def document(id_: str, text: str) -> IndexDocument:

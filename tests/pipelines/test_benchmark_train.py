@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.pipelines.benchmark import rows_of, run
 
 
@@ -21,6 +23,7 @@ def test_rows_of_both_engines(small_corpus, tmp_path):
     assert rows["dense_adam"]["times_dense"] == 1.0
 
 
+@pytest.mark.slow
 def test_a_method_of_neighbours_is_timed_beside_nash(small_corpus):
     options = ["--method", "snuh", "--documents", "200", "--hidden", "32", "--rounds", "1", "--threads", "1"]
     rows = {row["engine"]: row for row in rows_of("train", "--corpus", small_corpus.path, *options)}

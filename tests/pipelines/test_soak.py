@@ -39,7 +39,7 @@ def test_thirds_without_requests_have_no_latency(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("minutes", [0.2, pytest.param(2.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("minutes", [0.1, pytest.param(2.0, marks=pytest.mark.slow)])
 def test_nothing_fails_and_everything_is_found(
     small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path, minutes: float
 ) -> None:

@@ -153,7 +153,7 @@ def test_the_command_line_writes_through_the_service(
     assert client.count(labels=["cli"]).count == 300
 
 
-@pytest.mark.parametrize("part", ["writer", "shard-0", "encoder", "ingress"])
+@pytest.mark.parametrize("part", ["writer", "shard-0", pytest.param("encoder", marks=pytest.mark.slow), "ingress"])
 def test_no_acknowledged_write_is_lost_when_a_part_is_killed(client: Client, part: str, placement: str) -> None:
     """Writers go on while a part is killed; what was acknowledged is there, in the service and on disk."""
     if placement == "local" and part in ("shard-0", "encoder"):

@@ -78,7 +78,7 @@ def test_a_sweep_without_a_usable_trial_says_why(ray_cluster, small_corpus, tmp_
 
 def test_pretraining_is_not_judged(ray_cluster, small_corpus, tmp_path):
     method = {"name": "stacked_rbm", "bits": 16, "params": {"hidden": 16, "words": 500, "pretraining_epochs": 1}}
-    config = parse_config({**_config(small_corpus, trials=2, epochs=3).model_dump(mode="json"), "method": method})
+    config = parse_config({**_config(small_corpus, trials=1, epochs=3).model_dump(mode="json"), "method": method})
     run, found = Experiment(config, StateDir(tmp_path), small_corpus).search()
     with run:
         assert all(1 <= trial.epochs <= 3 and trial.validation is not None for trial in found.trials)
@@ -117,6 +117,7 @@ def _start(address, home, corpus, config):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_in_a_fresh_state_directory_keep_their_records_apart(ray_cluster, small_corpus, tmp_path):
     """Each makes the schema of the tracking store, its experiment, and the directories of its trials."""
     home, address = StateDir(tmp_path / "home"), ray_cluster.get_runtime_context().gcs_address
