@@ -8,6 +8,8 @@ from typing import NamedTuple
 from texthash.api.attributes import Value
 
 SPLITS = ("train", "validation", "test")
+NO_ID = "no id: named by file and line"
+"""Remark of a row whose id is missing."""
 _SPLIT_NAMES = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev", "devel", "development"),

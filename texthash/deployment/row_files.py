@@ -18,11 +18,11 @@ from pydantic import ValidationError
 
 from texthash.api.attributes import write_attributes
 from texthash.api.requests import NewDocument
-from texthash.corpora.document import Document
+from texthash.corpora.document import NO_ID, Document
 from texthash.corpora.prepared.embeddings.checks import REMEDY, flaw_of_one
 from texthash.corpora.readers.rows import Table, documents
 from texthash.errors import CorpusError
-from texthash.progress import log_line, track
+from texthash.progress import log_line, track, warn
 
 _HASH_BYTES = 8
 _ONCE = "an id may occur once in a file: leave one of the rows out. Nothing was written."
@@ -42,11 +42,14 @@ def check_rows(table: Table, max_text_bytes: int) -> None:
     """
     hashes = bytearray()
     absent = {name for name, _ in table.columns.attributes}
+    unnamed, example = 0, ""
     try:
         for document in track(documents(table), "checking rows"):
             _check(document, max_text_bytes)
             absent -= (document.attributes or {}).keys()
             hashes += _hash(document.id)
+            if document.remark == NO_ID:
+                unnamed, example = unnamed + 1, example or document.id
     except CorpusError as error:
         raise CorpusError(error.problem, f"{error.remedy} Nothing was written.") from error
     check_filled(table.path, len(hashes))
@@ -54,6 +57,11 @@ def check_rows(table: Table, max_text_bytes: int) -> None:
         raise CorpusError(
             f"{table.path}: no row has a value of {min(absent)!r}, which is named as an attribute.",
             "name columns as they are written in the file. Nothing was written.",
+        )
+    if 0 < unnamed < len(hashes) // _HASH_BYTES:
+        warn(
+            f"{unnamed:,} of {len(hashes) // _HASH_BYTES:,} rows of {table.path} have no id and are named by file and "
+            f"line, such as {example!r}: from another file they would be other documents."
         )
     sorted_ = np.sort(np.frombuffer(hashes, np.uint64))
     suspects = set(sorted_[1:][sorted_[1:] == sorted_[:-1]].tolist())

@@ -60,6 +60,7 @@ def read_part(staging: Staging, number: int, part: Part) -> int:
     analyzer = Analyzer.from_edition(staging.config.edition)
     dropped: Counter[str] = Counter()
     remarks: Counter[str] = Counter()
+    missing: Counter[str] = Counter()
     labels: set[str] = set()
     attributes: dict[str, SeenType] = {}
     fit = Fit()
@@ -81,9 +82,21 @@ def read_part(staging: Staging, number: int, part: Part) -> int:
         queries += sum(len(row.queries) for row in rows)
         labels.update(label for row in rows for label in row.labels)
         remarks.update(row.remark for row in rows if row.remark)
-    read = PartRead(sizes, dict(dropped), dict(remarks), sorted(labels), queries, checksums, fit, attributes)
+        if staging.config.path is not None:
+            missing.update(_missing(rows, [column.name for column in staging.config.attribute_columns]))
+    read = PartRead(
+        sizes, dict(dropped), dict(remarks), sorted(labels), queries, checksums, fit, attributes, dict(missing)
+    )
     write_json(staging.part(number), asdict(read))
     return sum(sizes)
+
+
+def _missing(rows: list[Document], attributes: list[str]) -> dict[str, int]:
+    """Count the documents of a user's own corpus that lack a value, by remark."""
+    counts = {"no title": sum(not row.title for row in rows), "no label": sum(not row.labels for row in rows)}
+    for name in attributes:
+        counts[f"no {name}"] = sum(name not in (row.attributes or {}) for row in rows)
+    return counts
 
 
 def _without_excluded(documents: Iterable[Document], dropped: Counter[str]) -> Iterator[Document]:

@@ -23,7 +23,7 @@ from pydantic import StringConstraints
 
 from texthash.api.attributes import AttributeType
 from texthash.config import CorpusConfig
-from texthash.corpora.document import SPLITS
+from texthash.corpora.document import NO_ID, SPLITS
 from texthash.corpora.preparation.attribute_types import SeenType, joined_types
 from texthash.corpora.preparation.splits import NONE, assign
 from texthash.corpora.preparation.writing import Fit
@@ -50,6 +50,7 @@ class PartRead:
         checksums: SHA-256 of each chunk.
         fit: Fit of the token pattern to the beginning of each chunk.
         attributes: Types of the attributes that occur, by name.
+        missing: Number of documents without a value that others may have, by remark.
     """
 
     sizes: list[int]
@@ -60,6 +61,7 @@ class PartRead:
     checksums: list[str]
     fit: Fit = field(default_factory=Fit)
     attributes: dict[str, SeenType] = field(default_factory=dict)
+    missing: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -207,10 +209,13 @@ class Staging:
         read = [self.part_read(number) for number in range(parts)]
         chunks = [chunk_name(number, i) for number, part in enumerate(read) for i in range(len(part.sizes))]
         starts = indptr_of([size for part in read for size in part.sizes])
-        dropped, remarks = (
+        dropped, remarks, missing = (
             dict(sorted(sum((Counter(getattr(part, name)) for part in read), Counter[str]()).items()))
-            for name in ("dropped", "remarks")
+            for name in ("dropped", "remarks", "missing")
         )
+        if remarks.get(NO_ID) == starts[-1]:  # a corpus without ids is no peculiarity of its documents
+            del remarks[NO_ID]
+        remarks |= {remark: count for remark, count in missing.items() if 0 < count < starts[-1]}
         if not chunks:
             left_out = f" (left out: {dropped})" if dropped else ""
             raise CorpusError(f"the corpus {self.config.name} has no documents{left_out}.", "check the source.")

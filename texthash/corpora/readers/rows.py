@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from texthash.api.attributes import AttributeColumn, Value
 from texthash.api.requests import MAX_ID
-from texthash.corpora.document import Document
+from texthash.corpora.document import NO_ID, Document
 from texthash.corpora.readers import fields, tables
 from texthash.corpora.readers.attributes import attribute
 from texthash.corpora.readers.fields import FieldError
@@ -110,6 +110,7 @@ def document(row: Row, table: Table, line: int) -> Document:
             origin=f"{table.path}:{line}",
             queries=_field(row, "queries", fields.names),
             negatives=_field(row, "negatives", fields.names),
+            remark=NO_ID if fields.is_missing(row.get(table.columns.id)) else "",
             vector=None if table.columns.vector is None else _field(row, table.columns.vector, fields.numbers),
             attributes=_attributes(row, table.columns.attributes),
         )
