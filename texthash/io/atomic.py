@@ -214,9 +214,10 @@ def claimed(path: Path, what: str, remedy: str) -> Iterator[None]:
     with _locked(path, refuse) as file:
         if file is not None:
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}, since {now}")
-            file.flush()
+            name = f"process {os.getpid()} on {socket.gethostname()}, since {now}"
+            with naming(path):
+                os.ftruncate(file.fileno(), 0)
+                os.write(file.fileno(), name.encode())  # unbuffered, since closing the file would fail again
         yield
 
 

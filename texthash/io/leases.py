@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from texthash.errors import TexthashError
 from texthash.io.atomic import is_local
+from texthash.io.outputs import naming
 from texthash.io.places import ABSENT, create, read, swap
 from texthash.progress import log_line, warn
 
@@ -132,8 +133,9 @@ class _FileLease:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(dict(holder)).encode(), 0)
+            with naming(path):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, json.dumps(dict(holder)).encode(), 0)
         except BlockingIOError:
             os.close(descriptor)
             raise LeaseHeldError(path, holder_of(path)) from None

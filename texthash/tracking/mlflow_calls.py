@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import texthash
 from texthash.tracking import pyfunc_model
-from texthash.tracking.store import StoreError
+from texthash.tracking.store import StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
 
 # Name of the operation (``op``), and its arguments.
 Entry = dict[str, Any]
@@ -104,23 +109,44 @@ def _model(client: MlflowClient, run_id: str, *, directory: str, name: str, exam
     experiment = client.get_run(run_id).info.experiment_id
     model = client.create_logged_model(experiment, name, source_run_id=run_id)
     column = Schema([ColSpec(DataType.string)])
-    with tempfile.TemporaryDirectory(prefix="texthash-model-") as scratch:
-        local = Path(scratch) / "model"
-        pyfunc.save_model(
-            local,
-            loader_module=pyfunc_model.__name__,
-            data_path=directory,
-            code_paths=[str(Path(texthash.__file__).parent)],
-            signature=ModelSignature(inputs=column, outputs=column),
-            input_example=pd.DataFrame({"text": list(example)}),
-            pip_requirements=[f"{package}=={version(package)}" for package in _REQUIRED],
-            mlflow_model=Model(artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run_id),
-        )
-        client.log_model_artifacts(model.model_id, str(local))
+    try:
+        with tempfile.TemporaryDirectory(prefix="texthash-model-") as scratch:
+            local = Path(scratch) / "model"
+            pyfunc.save_model(
+                local,
+                loader_module=pyfunc_model.__name__,
+                data_path=directory,
+                code_paths=[str(Path(texthash.__file__).parent)],
+                signature=ModelSignature(inputs=column, outputs=column),
+                input_example=pd.DataFrame({"text": list(example)}),
+                pip_requirements=[f"{package}=={version(package)}" for package in _REQUIRED],
+                mlflow_model=Model(artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run_id),
+            )
+            client.log_model_artifacts(model.model_id, str(local))
+    except StoreUnavailableError:  # it would be waited for again; the entry is sent later
+        raise
+    except BaseException:
+        _discard(client, model)
+        raise
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     identity: str = model.model_id
     return identity
+
+
+def _discard(client: MlflowClient, model: LoggedModel) -> None:
+    """Remove what is left of a model that could not be logged, so that failed attempts do not fill the disk.
+
+    Files behind a server are left to it. The store may have failed too, which is not raised, since the first error is.
+    """
+    location = urlsplit(model.artifact_location)
+    if location.scheme in ("", "file"):
+        folder = Path(url2pathname(location.path))
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            folder.parent.rmdir()
+    with suppress(StoreError):
+        client.delete_logged_model(model.model_id)
 
 
 _OPERATIONS: dict[str, Callable[..., str | None]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+_NO_SPACE = re.compile("database or disk is full|No space left on device|Disk quota exceeded")
 _ASIDE = "(raised as a result of"  # a line that SQLAlchemy puts before the cause
 _PROBE_SECONDS = 3.0
 _SERVER_ERROR = 500  # statuses from here on report an error of the server
@@ -55,8 +57,15 @@ def store_errors(uri: str, what: str) -> Iterator[None]:
         yield
     except (MlflowException, RequestException) as error:
         kind = StoreUnavailableError if _is_unavailable(error) else StoreError
+        problem = f"the MLflow store {without_secrets(uri)} failed in {what}"
+        if _NO_SPACE.search(str(error)):  # the cause is in the middle of a long text, and known by nothing else
+            raise StoreError(
+                f"{problem}: the disk is full: {_first_line(error, uri)}",
+                "make room on the disk of the store, or of its artifacts; then run the command again.",
+                getattr(error, "error_code", ""),
+            ) from error
         raise kind(
-            f"the MLflow store {without_secrets(uri)} failed in {what}: {_first_line(error, uri)}",
+            f"{problem}: {_first_line(error, uri)}",
             "check that tracking.uri is right, that the store runs, and that it has disk space and write access; then "
             "run the command again.",
             getattr(error, "error_code", ""),

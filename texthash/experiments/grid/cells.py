@@ -22,6 +22,7 @@ from texthash.experiments.grid.plan import Cell
 from texthash.experiments.trained_models import TrainedModel
 from texthash.hamming import kernels
 from texthash.hamming.codes import to_words
+from texthash.io.atomic import write_array
 from texthash.io.folders import copy_whole
 from texthash.paths import StateDir
 from texthash.progress import log_line
@@ -177,7 +178,7 @@ def _reference(cell: Cell, folder: StudyFolder, run: Run, corpus: PreparedCorpus
     for split in folder.plan.splits:
         if split not in figures:
             by_query = float_cosine(corpus, cell.config.evaluation.k, split, cell.how)
-            np.save(folder.cell_dir(cell) / f"{split}.npy", by_query)
+            write_array(folder.cell_dir(cell) / f"{split}.npy", by_query)
             figures[split] = float(np.nanmean(by_query))
             run.metrics({f"{'val' if split == 'validation' else split}/{protocol.main}": figures[split]})
     if cell.how == TFIDF:
