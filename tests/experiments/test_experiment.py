@@ -13,7 +13,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.deployment.release_model import has_nothing_to_release, make_release, register
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
 from texthash.experiments.compare import compare
-from texthash.experiments.experiment import EpochLogger, Experiment, corpus_of, prepare
+from texthash.experiments.experiment import Experiment, corpus_of, prepare
 from texthash.experiments.trained_models import TrainedModel, find_model, make_report
 from texthash.index.releases.release import list_releases, read_release
 from texthash.paths import StateDir
@@ -38,28 +38,6 @@ def _study(corpus, home, **changes):
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     return StateDir(tmp_path_factory.mktemp("study"))
-
-
-@pytest.fixture
-def interrupted(monkeypatch):
-    """Trains a study on seed 0 and interrupts it in its second epoch."""
-
-    def run(study):
-        log = EpochLogger.__call__
-
-        def stop_in_the_second(notes, report):
-            if report.epoch == 2:
-                raise KeyboardInterrupt
-            log(notes, report)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(EpochLogger, "__call__", stop_in_the_second)
-            with pytest.raises(KeyboardInterrupt):
-                study.train(0)
-        (checkpoint,) = (study.home.runs / "checkpoints").iterdir()
-        return checkpoint
-
-    return run
 
 
 def test_an_interrupted_training_goes_on_in_its_own_run(small_corpus, home, interrupted):

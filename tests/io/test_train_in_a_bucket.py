@@ -54,6 +54,10 @@ def test_a_model_trained_on_one_node_is_found_on_another(node: Node, config: Con
     assert find_model(other, trained.name).validation == trained.validation
     with pytest.raises(TexthashError, match=rf"no trained model 'nosuch' in s3://.*newest: {trained.name}"):
         find_model(other, "nosuch")
+    second = steps.train(config.derive(training={"seed": 1}), home).models[0]
+    steps.evaluate(other, trained.name, test=True)  # publishes the first one again
+    assert (find_model(home, trained.name).directory / "test").is_dir()
+    assert find_model(home, "latest").name == find_model(other, "latest").name == second.name
 
 
 def test_commands_train_index_and_search(

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from texthash.experiments.trained_models import (
     TrainedModel,
     make_report,
     model_directories,
+    next_number,
     readable_models,
 )
 from texthash.io.atomic import is_local, remove_directory
@@ -228,6 +230,8 @@ class Experiment:
             history=result.history,
             data=data_digest(self.corpus),
             commit=commit(),
+            number=next_number(self.home),
+            created=datetime.now(UTC).isoformat(),
         )
         model.write()
         send(self.home, directory)

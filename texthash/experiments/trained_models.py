@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, make_dataclass
-from functools import cache
+from dataclasses import asdict, dataclass, field, make_dataclass
+from functools import cache, partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from texthash.config import Config, parse_section
 from texthash.errors import TexthashError, UsageError
-from texthash.io.atomic import is_local, write_text
-from texthash.io.copies import bring, by_age
+from texthash.io.atomic import is_local, side_by_side, write_text
+from texthash.io.copies import bring
+from texthash.io.folders import is_published, published_in
 from texthash.io.listing import matching
 from texthash.io.records import read_all, read_typed
 from texthash.paths import StateDir
@@ -24,6 +26,17 @@ if TYPE_CHECKING:
     from texthash.training.loop import EpochReport
 
 _RECORD = "run.json"
+# Members of the record that are kept as they are, with their types, and those that earlier versions did not write.
+_PLAIN: dict[str, Any] = {
+    "model_id": str,
+    "validation": float | None,
+    "seconds": float,
+    "data": str,
+    "commit": str,
+    "number": int,
+    "created": str,
+}
+_LATER = {"number": 0, "created": ""}
 _REMEDY = "restore it, or train the model again."
 
 
@@ -41,6 +54,8 @@ class TrainedModel:
         history: Reports of the epochs.
         data: Digest of the data.
         commit: Git commit of the code.
+        number: Place among the trained models of the state directory, from 1; 0 in records of earlier versions.
+        created: Time of the record, in ISO 8601; empty in records of earlier versions.
     """
 
     directory: Path
@@ -52,6 +67,8 @@ class TrainedModel:
     history: list[EpochReport]
     data: str
     commit: str
+    number: int = 0
+    created: str = ""
 
     @property
     def hasher(self) -> Path:
@@ -74,7 +91,7 @@ class TrainedModel:
     def write(self) -> None:
         """Write the record."""
         record = {
-            **{key: getattr(self, key) for key in ("model_id", "validation", "seconds", "data", "commit")},
+            **{key: getattr(self, key) for key in _PLAIN},
             "config": self.config.model_dump(mode="json"),
             "run": asdict(self.run),
             "history": [asdict(report) for report in self.history],
@@ -119,12 +136,10 @@ def _record_type() -> Any:
     """Return the type of the content of ``run.json``; its module needs torch, and is imported when a record is read."""
     from texthash.training.loop import EpochReport
 
-    members = ["model_id", "validation", "seconds", "data", "commit"]
-    types = [str, float | None, float, str, str]
-    return make_dataclass(
-        "TrainedModelRecord",
-        [*zip(members, types, strict=True), ("config", dict[str, Any]), ("run", Run), ("history", list[EpochReport])],
-    )
+    always = [member for member in _PLAIN.items() if member[0] not in _LATER]
+    later = [(name, _PLAIN[name], field(default=value)) for name, value in _LATER.items()]
+    nested = [("config", dict[str, Any]), ("run", Run), ("history", list[EpochReport])]
+    return make_dataclass("TrainedModelRecord", [*always, *nested, *later])
 
 
 def is_model(directory: Path) -> bool:
@@ -138,7 +153,7 @@ def model_directories(home: StateDir, pattern: str) -> Iterator[Path]:
     if is_local(home.state):
         yield from filter(is_model, matching(root, pattern))
         return
-    for name in by_age(home, root, pattern):
+    for name, _ in published_in(home.shared(root), pattern):
         yield bring(home, root / name)
 
 
@@ -212,23 +227,52 @@ def find_model(home: StateDir, name: str) -> TrainedModel:
     root = home.runs / "models"
     if Path(name).is_dir():
         return TrainedModel.read(name)
-    if not is_local(home.state):
-        return _find_published(home, root, name)
-    found = sorted(matching(root, f"*/{_RECORD}"), key=lambda path: path.stat().st_mtime)
-    if name == "latest" and found:
-        return TrainedModel.read(found[-1].parent)
-    if (root / name).is_dir():
-        return TrainedModel.read(root / name)
-    raise _no_model(name, root, [path.parent.name for path in found])
+    wanted = _newest(home) or name if name == "latest" else name
+    place = home.shared(root / wanted)
+    if (root / wanted).is_dir() if is_local(place) else is_published(place):
+        return TrainedModel.read(bring(home, root / wanted))
+    raise _no_model(name, home.shared(root), oldest_first(home))
 
 
-def _find_published(home: StateDir, root: Path, name: str) -> TrainedModel:
-    """Find a model that any node has published, and read the copy of this node, brought up to date."""
-    names = by_age(home, root)
-    wanted = names[-1] if name == "latest" and names else name
-    if wanted not in names:
-        raise _no_model(name, home.shared(root), names)
-    return TrainedModel.read(bring(home, root / wanted))
+@dataclass(frozen=True)
+class _Place:
+    """Members of a record that tell the order in which models were trained."""
+
+    number: int = 0
+    created: str = ""
+
+
+def oldest_first(home: StateDir) -> list[str]:
+    """Return the names of the trained models in the order in which they were trained; broken ones are logged instead.
+
+    The order is that of the numbers in their records, which stay the same when files are copied, or a clock is wrong.
+    Models of earlier versions have none; they precede all others, in the order of their files.
+    """
+    return [name for _, name in sorted(_places(home))]
+
+
+def next_number(home: StateDir) -> int:
+    """Return the number of a model that is trained now. Two that end at the same time may get the same one."""
+    return max((number for (number, _, _), _ in _places(home)), default=0) + 1
+
+
+def _newest(home: StateDir) -> str | None:
+    """Return the name of the newest model; None if there is none. Raises the error of a broken one if all are."""
+    names = oldest_first(home) or [name for _, name in _places(home, broken="raise")]
+    return names[-1] if names else None
+
+
+def _places(home: StateDir, broken: Literal["raise", "log"] = "log") -> Iterator[tuple[tuple[int, str, float], str]]:
+    """Yield the names of the models, each with what tells its place among them."""
+    root = home.shared(home.runs / "models")
+    if is_local(root):
+        written = {path.parent.name: path.stat().st_mtime for path in matching(root, f"*/{_RECORD}")}
+    else:
+        written = dict(published_in(root))
+    read = partial(read_all, read=lambda path: (path, read_typed(_Place, path, _REMEDY, partly=True)), broken=broken)
+    for path, place in chain.from_iterable(side_by_side(lambda name: list(read([root / name / _RECORD])), [*written])):
+        name = path.parent.name
+        yield (place.number, place.created, 0.0 if place.number else written[name]), name
 
 
 def _no_model(name: str, root: Path, names: Sequence[str]) -> TexthashError:

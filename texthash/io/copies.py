@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from texthash.io.atomic import is_local
-from texthash.io.folders import fetch, publish, published_in
+from texthash.io.folders import fetch, publish
 from texthash.paths import StateDir, node_cache
 
 
@@ -25,17 +25,6 @@ def bring(home: StateDir, folder: Path) -> Path:
     """
     place = home.shared(folder)
     return folder if is_local(place) else fetch(place, folder)
-
-
-def by_age(home: StateDir, parent: Path, pattern: str = "*") -> list[str]:
-    """Return the names of the folders that have been published below a place of the state, oldest first.
-
-    Args:
-        home: State directory, in an object store.
-        parent: Directory above the folders, in the scratch directory.
-        pattern: Pattern of their names.
-    """
-    return [name for name, _ in sorted(published_in(home.shared(parent), pattern), key=lambda found: found[1])]
 
 
 def at_hand(folder: Path) -> Path:

@@ -82,12 +82,22 @@ class Outbox:
         return known.model if known else None
 
     def find(self, key: str) -> str | None:
-        """Return the run that was started with this key during an outage; None if there is none."""
+        """Return the newest run that was started with this key during an outage and has not finished; None if none."""
+        found = []
         for folder in self._folders():
             known = readable_pending(self.root, folder.name)
-            if known and known.start and known.start.tags.get(KEY) == key:
-                return folder.name
-        return None
+            if known and known.start and known.start.tags.get(KEY) == key and self._is_unfinished(folder):
+                found.append((known.start.time, folder.name))
+        return max(found, default=(0, None))[1]
+
+    @staticmethod
+    def _is_unfinished(folder: Path) -> bool:
+        """Return whether a run has unsent entries, of which the last one on its status does not say that it is done."""
+        try:
+            lines = _lines(folder / ENTRIES)
+        except FileNotFoundError:
+            return False
+        return next(('"FINISHED"' not in line for line in reversed(lines) if line.startswith('{"op": "status"')), True)
 
     def pending(self) -> dict[str, int]:
         """Return the number of unsent entries by run, oldest run first."""

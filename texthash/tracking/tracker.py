@@ -127,10 +127,11 @@ class Tracker:
         return self.outbox.begin(self.uri, RunStart(self.experiment, name, tags, began))
 
     def find(self, key: str, validation: str = "val/score") -> Run | None:
-        """Find and resume the run that was started with this key; None if there is none.
+        """Find and resume the newest run that was started with this key; None if there is none.
 
-        While the server is unavailable, only runs that began during the outage are found. A run started with the same
-        key meanwhile is merged with the server's when it is sent.
+        One that has not finished goes before all that have, whatever the clocks said when they were started: the model
+        of a finished run is not replaced. While the server is unavailable, only unfinished runs that began during the
+        outage are found. A run started with the same key meanwhile is merged with the server's when it is sent.
         """
         self.outbox.flush(self.uri)
         unsent = self.outbox.find(key)
@@ -138,14 +139,17 @@ class Tracker:
             return self.resume(unsent, validation)
         if not reachable(self.uri):
             return None
+        wanted = f"tags.`{KEY}` = '{key}'"
         try:
-            runs = self._client.search_runs(
-                [self.experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1, order_by=["start_time DESC"]
-            )
+            for condition in (f"{wanted} and attributes.status != 'FINISHED'", wanted):
+                runs = self._client.search_runs(
+                    [self.experiment_id], condition, max_results=1, order_by=["start_time DESC"]
+                )
+                if runs:
+                    return self.resume(self.outbox.local_id(runs[0].info.run_id), validation)
         except StoreUnavailableError as error:
             self.outbox.store_failed(self.uri, error)
-            return None
-        return self.resume(runs[0].info.run_id, validation) if runs else None
+        return None
 
     def resume(self, run_id: str, validation: str = "val/score") -> Run:
         """Reopen a run that has ended, or whose process died."""

@@ -41,6 +41,8 @@ class _Epoch:
 class _Trained:
     config: _Settings
     history: list[_Epoch]
+    number: int = 0
+    created: str = ""
 
 
 def cost(config: Config, home: StateDir) -> dict[str, Any]:
@@ -102,8 +104,9 @@ def _seconds_of_an_epoch(config: Config, home: StateDir) -> tuple[str | None, fl
         seconds = [report.seconds for report in record.history if report.terms]
         if seconds:
             distance = abs(method.bits - config.method.bits)
-            found.append((distance, -modified, path.parent.name, sum(seconds) / len(seconds)))
+            age = (record.number, record.created, 0.0 if record.number else modified)
+            found.append((-distance, age, path.parent.name, sum(seconds) / len(seconds)))
     if not found:
         return None, None
-    _, _, name, mean = min(found)
+    _, _, name, mean = max(found)
     return name, round(mean, 3)

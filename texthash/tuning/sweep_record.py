@@ -68,6 +68,8 @@ class Sweep:
         study: Id of the tracking run in which the trials are nested; None until it is started.
         found: Result of the trials as plain values, once all have ended.
         finished: True if the final models are trained too, so that there is nothing to resume.
+        created: Time at which it was started, in ISO 8601.
+        number: Place among the sweeps of the method, corpus and width, from 1; 0 in records of earlier versions.
         version: Version of the record that this process has read or written.
     """
 
@@ -77,6 +79,7 @@ class Sweep:
     found: dict[str, Any] | None = None
     finished: bool = False
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    number: int = 0
     version: Version = field(default=ABSENT, compare=False, repr=False)
 
     @property
@@ -145,6 +148,7 @@ class _SweepRecord:
     study: str | None = None
     found: _Found | None = None
     finished: bool = False
+    number: int = 0
 
 
 def _known(root: Path, stem: str) -> list[Sweep]:
@@ -162,7 +166,8 @@ def open_sweep(config: Config, corpus: PreparedCorpus, home: StateDir) -> Sweep:
     identity = _identity(config, corpus)
     stem = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-{config.method.bits}b"
     known = _known(root, stem)
-    unfinished = sorted((s for s in known if not s.finished and s.identity == identity), key=lambda s: s.created)
+    same = (sweep for sweep in known if not sweep.finished and sweep.identity == identity)
+    unfinished = sorted(same, key=lambda sweep: (sweep.number, sweep.created))
     if unfinished and config.tuning.resume:
         log_line(f"tune: {unfinished[-1].directory.name} is unfinished and goes on; tuning.resume=false starts another")
         return unfinished[-1]
@@ -174,7 +179,8 @@ def open_sweep(config: Config, corpus: PreparedCorpus, home: StateDir) -> Sweep:
             "set tuning.resume=false to start one.",
         )
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
-    return Sweep(root / f"{stem}-{stamp}", identity)
+    number = max((sweep.number for sweep in known), default=0) + 1
+    return Sweep(root / f"{stem}-{stamp}", identity, number=number)
 
 
 def close_sweep(directory: Path) -> None:
