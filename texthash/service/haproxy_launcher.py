@@ -18,6 +18,9 @@ import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_SERVES_TEXT = (
+    "    http-response deny deny_status 503 if { status 404 503 } { res.hdr(content-type) -m beg text/plain }\n"
+)
 
 
 def on_loopback(configuration: str, ports: list[str]) -> str:
@@ -34,12 +37,29 @@ def with_errors(configuration: str, folder: Path) -> str:
     return re.sub(r"(?m)^defaults\n", lambda found: found[0] + lines, configuration)
 
 
+def with_problems(configuration: str) -> str:
+    """Return the configuration with problems, like all others, in place of Serve's own texts for paths and states.
+
+    Serve opens the port before it knows the application, and answers 404 to every path until then: now 503. So are
+    answers of its fallback proxy, which knows no path yet or has no replica; those of the service are never plain text.
+    """
+    begin = configuration.find("\nfrontend http_frontend\n")
+    rules = configuration[begin : configuration.find("\n    default_backend default_backend", begin)]
+    known = re.search(r"(?m)^ *use_backend ", rules) is not None
+    configuration = re.sub(
+        r"(?m)^(backend default_backend\n) *http-request return status 404 .*$",
+        rf"\g<1>    http-request deny deny_status {404 if known else 503}",
+        configuration,
+    )
+    return re.sub(r"(?m)^frontend http_frontend\n *bind .*\n", lambda found: found[0] + _SERVES_TEXT, configuration)
+
+
 def main(arguments: list[str]) -> None:
     """Replace this process by HAProxy."""
     binary, errors, stats, metrics, *passed = arguments
     file = Path(passed[passed.index("-f") + 1])
     configuration = on_loopback(file.read_text(encoding="utf-8"), [stats, metrics])
-    file.write_text(with_errors(configuration, Path(errors)), encoding="utf-8")
+    file.write_text(with_problems(with_errors(configuration, Path(errors))), encoding="utf-8")
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     os.execv(binary, [binary, *passed])
