@@ -82,3 +82,22 @@ def test_a_closed_folder_is_named_and_not_only_what_is_in_it(tmp_path, monkeypat
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and reachable(path, mode))
     known = as_user_error(PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "closed/inside/file")))
     assert f"{tmp_path / 'closed'} is closed to this user" in known.problem
+
+
+def test_too_little_memory_is_named_with_what_was_too_large():
+    import numpy as np
+
+    from texthash.hamming.codes import to_words
+
+    try:
+        to_words(np.broadcast_to(np.zeros((1, 8), np.uint8), (2**45, 8)))
+    except MemoryError as error:
+        found = as_user_error(error)
+    assert found is not None
+    assert found.problem.startswith("there is too little memory in texthash.hamming.codes: Unable to allocate 256. TiB")
+    assert "ulimit -v" in found.remedy
+    assert "an allocation failed" in str(as_user_error(MemoryError()))
+    torch = RuntimeError(
+        "[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes."
+    )
+    assert "you tried to allocate 4096 bytes" in str(as_user_error(torch))

@@ -6,6 +6,7 @@ import difflib
 import errno
 import os
 import re
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,6 +21,8 @@ _NO_FILES = (errno.EMFILE, errno.ENFILE)
 _IN_TEXT = re.compile(r"\(os error (\d+)\)")
 # NumPy, which writes an array by the C library, and SQLite say only in their texts that a disk is full.
 _NO_SPACE_IN_TEXT = re.compile(r"^\d+ requested and \d+ written$|database or disk is full")
+# Torch reports a failed allocation as an error of any kind.
+_NO_MEMORY_IN_TEXT = re.compile(r"DefaultCPUAllocator: .*allocate memory|CUDA out of memory")
 # Lance and Arrow say only in their texts that a store was busy or out of reach.
 _OUT_OF_REACH = re.compile(
     r"after \d+ retries|error sending request|Failed to resolve region|SlowDown|non-2xx status code: 5\d\d|"
@@ -101,6 +104,12 @@ def as_user_error(error: BaseException) -> TexthashError | None:
             return TexthashError(
                 f"too many files are open: {cause}.", "raise the limit (ulimit -n), then run it again."
             )
+        if isinstance(cause, MemoryError) or _NO_MEMORY_IN_TEXT.search(str(cause)):
+            return TexthashError(
+                f"there is too little memory{_place(cause)}: {str(cause) or 'an allocation failed'}.",
+                "end other programs, or raise the limit (ulimit -v, that of the container); `texthash plan` estimates "
+                "what each stage takes.",
+            )
         if isinstance(cause, FileNotFoundError) and cause.filename is None and not _has_working_directory():
             return TexthashError("the working directory does not exist any more.", "change to another directory.")
         if isinstance(cause, OSError) and _is_of_a_path(cause):
@@ -114,6 +123,13 @@ def as_user_error(error: BaseException) -> TexthashError | None:
             return _store_error(cause)
         cause = cause.__cause__ or getattr(cause, "cause", None)
     return None
+
+
+def _place(error: BaseException) -> str:
+    """Return the module of this package in which an error was raised, as a part of a sentence."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    inside = [name for name in frames if name.startswith(f"{__package__}.")]
+    return f" in {inside[-1]}" if inside else ""
 
 
 def _is_of_a_path(error: OSError) -> bool:

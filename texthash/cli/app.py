@@ -24,6 +24,7 @@ from texthash.cli import (
     writes,  # noqa: F401  (its commands are of the index)
 )
 from texthash.cli.running import run_app
+from texthash.cli.streams import open_closed_streams
 from texthash.cli.utf8 import ensure_utf8
 from texthash.paths import HOME_VARIABLE, as_path, is_address
 from texthash.progress import log_line
@@ -81,6 +82,7 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     if arguments is None:
+        open_closed_streams()
         ensure_utf8()
     status = run_app(app, arguments, lambda: _VERBOSE["traceback"])
     if status == _INTERRUPTED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Sequence
 
@@ -46,6 +47,7 @@ def run_app(
     command = typer.main.get_command(app)
     refuse_blank(command)
     try:
+        os.getcwd()  # Without a working directory no relative path has a meaning, and torch cannot be loaded.
         status = command(arguments, standalone_mode=False)
     except Exception as error:
         failed = _report_typer_error(error) or report_error(error, verbose())
