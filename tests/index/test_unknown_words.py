@@ -41,11 +41,11 @@ def near(opened: OpenRelease, plan: Plan = "flat", labels: list[str] | None = No
         for shard in opened.shards
     ]
     hits, owners = merge(parts, 5_000)
-    found = [
-        opened.shards[int(owner)].documents([int(number)], [])[0]["id"]
-        for number, owner in zip(hits.numbers[0], owners[0], strict=True)
-    ]
-    return set(found)
+    return {
+        row["id"]
+        for place, shard in enumerate(opened.shards)
+        for row in shard.documents(hits.numbers[0][owners[0] == place], [])
+    }
 
 
 def is_apart(home: StateDir, id_: str) -> bool:

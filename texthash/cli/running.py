@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
 
 import typer
 
@@ -44,17 +46,23 @@ def run_app(
         verbose: Returns whether tracebacks are printed; called when an error occurs.
     """
     show()
-    command = typer.main.get_command(app)
-    refuse_blank(command)
     try:
         os.getcwd()  # Without a working directory no relative path has a meaning, and torch cannot be loaded.
-        status = command(arguments, standalone_mode=False)
+        status = _command(app)(arguments, standalone_mode=False)
     except Exception as error:
         failed = _report_typer_error(error) or report_error(error, verbose())
         if failed is None:
             raise
         return failed
     return status if isinstance(status, int) else 0
+
+
+@lru_cache(maxsize=1)
+def _command(app: typer.Typer) -> Any:
+    """Return the command of an application, put together once in a process, which takes over 20 ms."""
+    command = typer.main.get_command(app)
+    refuse_blank(command)
+    return command
 
 
 def _report_typer_error(error: Exception) -> int | None:
