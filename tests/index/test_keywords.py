@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from texthash.index.filters.selection import Selection
 from texthash.index.keywords.analysis import KeywordAnalyzer
 from texthash.index.keywords.batch import search_each
+from texthash.index.keywords.bm25 import LengthNorm
 from texthash.index.keywords.postings import KeywordHits, KeywordIndex
-from texthash.index.keywords.top import load_kernel, plain_top, top_documents
+from texthash.index.keywords.top import Postings, load_kernel, plain_top, top_documents
 from texthash.index.keywords.weights import LEAD_WORDS, SEPARATOR, WordWeights
 
 WORDS = st.lists(st.sampled_from("abcdefg"), max_size=9)
@@ -156,20 +157,23 @@ def test_more_documents_than_a_window_of_the_kernel_and_many_ties():
 @given(seed=st.integers(0, 2**32 - 1), documents=st.integers(1, 40_000), terms=st.integers(0, 6), k=st.integers(1, 40))
 def test_the_kernel_gives_what_numpy_gives(seed, documents, terms, k):
     rng = np.random.default_rng(seed)
-    postings = [np.flatnonzero(rng.random(documents) < rng.choice([0.001, 0.05, 0.6])) for _ in range(terms)]
-    bounds = np.cumsum([0, *map(len, postings)])
-    rows = np.concatenate([np.empty(0, np.int64), *postings]).astype(np.int32)
+    found = [np.flatnonzero(rng.random(documents) < rng.choice([0.001, 0.05, 0.6])) for _ in range(terms)]
+    bounds = np.cumsum([0, *map(len, found)])
+    rows = np.concatenate([np.empty(0, np.int64), *found]).astype(np.int32)
     counts = rng.integers(1, 4, len(rows)).astype(np.uint16)
-    factors, weights = rng.integers(1, 4, documents) / 2, rng.integers(1, 3, terms).astype(np.float64)
-    boosts = rng.choice([0.5, 0.7, 1], documents).astype(np.float32)
+    lengths, weights = rng.integers(0, 4, documents).astype(np.int32), rng.integers(1, 3, terms).astype(np.float64)
+    boosts = rng.choice([0.5, 0.7, 1], documents).astype(np.float32) if seed % 5 else np.ones(documents, np.float32)
+    norm = LengthNorm(2.0, 1.5, 0.5)
+    factors = norm.factors(lengths)
     allowed = rng.random(documents) < 0.5 if seed % 2 else np.empty(0, np.bool_)
     largest = [
         np.max(weights[term] * own / (own + factors[where]), initial=0.0)
-        for term, (own, where) in enumerate(zip(np.split(counts.astype(float), bounds[1:-1]), postings, strict=False))
+        for term, (own, where) in enumerate(zip(np.split(counts.astype(float), bounds[1:-1]), found, strict=False))
     ]
     limits = np.asarray(largest[:terms], np.float64)
     load_kernel()
-    given_ = (bounds[:-1], bounds[1:], weights, limits, np.argsort(limits), rows, counts, factors, boosts, allowed, k)
+    postings = Postings.of(norm, rows, counts, lengths, boosts)
+    given_ = (bounds[:-1], bounds[1:], weights, limits, np.argsort(limits), postings, allowed, k)
     plain = plain_top(*given_, 0.0)
     # A score that k documents exceed changes nothing.
     floor = np.nextafter(plain[0].min(), 0) if len(plain[0]) == k and seed % 3 else 0.0

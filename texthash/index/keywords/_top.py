@@ -81,10 +81,21 @@ def _skippable(skipped: int, before: Any, spared: Any, least: float) -> int:
     return most if most == words or spared[most] > _PAYS * (spared[words] - spared[most]) else skipped
 
 
-def _contribution(at: int, row: int, weight: float, counts: Any, factors: Any) -> float:
+def _contribution(at: int, weight: float, postings: Any) -> float:
     """Return what the posting of a word adds to the score of its document."""
-    count = float(counts[at])
-    return weight * count / (count + factors[row])
+    count, length = float(postings.counts[at]), float(postings.lengths[postings.rows[at]])
+    return weight * count / (count + (postings.short + postings.per_word * length))
+
+
+def _impact(at: int, postings: Any) -> float:
+    """Return the share of the weight of a word that a posting adds."""
+    count, length = float(postings.counts[at]), float(postings.lengths[postings.rows[at]])
+    return count / max(count + (postings.short + postings.per_word * length), _TINY)
+
+
+def _boost(row: int, postings: Any) -> float:
+    """Return the factor of the score of a document."""
+    return float(postings.boosts[row]) if len(postings.boosts) else 1.0
 
 
 _after = compiled(_after)
@@ -92,29 +103,20 @@ _replace_worst = compiled(_replace_worst)
 _append = compiled(_append)
 _skippable = compiled(_skippable)
 _contribution = compiled(_contribution)
+_impact = compiled(_impact)
+_boost = compiled(_boost)
 
 
 def _add(
-    at: int,
-    end: int,
-    weight: float,
-    rows: Any,
-    counts: Any,
-    factors: Any,
-    first: int,
-    last: int,
-    sums: Any,
-    reached: Any,
-    size: int,
+    at: int, end: int, weight: float, postings: Any, first: int, last: int, sums: Any, reached: Any, size: int
 ) -> Any:
     """Add a word to the scores of a window, and the documents that no word has reached before to ``reached``.
 
     Returns:
         The first posting behind the window, and the number of documents reached.
     """
-    while at < end and rows[at] < last:
-        row = rows[at]
-        place, own = row - first, _contribution(at, row, weight, counts, factors)
+    while at < end and postings.rows[at] < last:
+        place, own = postings.rows[at] - first, _contribution(at, weight, postings)
         if sums[place] == 0.0 and own > 0.0:
             reached[size] = place
             size += 1
@@ -131,33 +133,30 @@ def _whole_score(
     row: int,
     skipped: int,
     least: float,
-    boost: float,
     before: Any,
     order: Any,
     at: Any,
     starts: Any,
     ends: Any,
     weights: Any,
-    rows: Any,
-    counts: Any,
-    factors: Any,
+    postings: Any,
 ) -> float:
     """Return the score of a document with the words that were skipped, without the boost; 0 if it cannot win."""
-    place = skipped
+    place, rows, boost = skipped, postings.rows, _boost(row, postings)
     # The words of the largest bounds first: most documents have lost before all are looked up.
     while place > 0 and (score + before[place]) * _SLACK * boost > least:
         place -= 1
         term = order[place]
         where = _after(rows, at[term], ends[term], row)
         if where < ends[term] and rows[where] == row:
-            score += _contribution(where, row, weights[term], counts, factors)
+            score += _contribution(where, weights[term], postings)
     if (score + before[place]) * _SLACK * boost <= least:
         return 0.0
     score = 0.0  # Summed again in the order of the words, for equal documents to have equal scores.
     for term in range(len(weights)):
         where = _after(rows, starts[term], ends[term], row)
         if where < ends[term] and rows[where] == row:
-            score += _contribution(where, row, weights[term], counts, factors)
+            score += _contribution(where, weights[term], postings)
     return score
 
 
@@ -165,29 +164,14 @@ _whole_score = compiled(_whole_score)
 
 
 def _top(
-    starts: Any,
-    ends: Any,
-    weights: Any,
-    bounds: Any,
-    order: Any,
-    rows: Any,
-    counts: Any,
-    factors: Any,
-    boosts: Any,
-    allowed: Any,
-    k: int,
-    floor: float,
+    starts: Any, ends: Any, weights: Any, bounds: Any, order: Any, postings: Any, allowed: Any, k: int, floor: float
 ) -> Any:
-    """Return scores float64 and rows int64 of the best documents, in any order.
+    """Return scores float64 and rows int64 of the best documents, in any order; arguments as of ``plain_top``.
 
-    ``rows[starts[t]:ends[t]]`` are the documents of word t, ascending, ``counts`` their occurrences, ``bounds`` the
-    largest contributions of the words to a score, ``order`` the words by these, ascending, and ``allowed`` a mask of
-    rows, or empty where all are allowed. ``boosts``, at most 1, multiply the sums. The words of a document are summed
-    in the order of ``weights``, so that equal documents have equal scores. At least k documents reach more than
-    ``floor``, or it is 0.
+    The words of a document are summed in the order of ``weights``, so that equal documents have equal scores.
     """
     best_score, best_row = np.empty(k, np.float64), np.empty(k, np.int64)
-    size, total, words = 0, len(factors), len(weights)
+    size, total, words, rows = 0, len(postings.lengths), len(weights), postings.rows
     sums, reached = np.zeros(_WINDOW, np.float64), np.empty(_WINDOW, np.int32)
     at = starts.copy()
     before = np.zeros(words + 1, np.float64)  # sum of the bounds of the words before each, in ``order``
@@ -212,35 +196,22 @@ def _top(
         for term in range(words):
             if is_walked[term]:
                 at[term], listed = _add(
-                    at[term], ends[term], weights[term], rows, counts, factors, first, last, sums, reached, listed
+                    at[term], ends[term], weights[term], postings, first, last, sums, reached, listed
                 )
             else:
                 at[term] = _after(rows, at[term], ends[term], first)
         for place in range(listed):
             score, row = sums[reached[place]], first + reached[place]
             sums[reached[place]] = 0.0
-            if (score + before[skipped]) * _SLACK * boosts[row] <= least or (len(allowed) and not allowed[row]):
+            if (score + before[skipped]) * _SLACK * _boost(row, postings) <= least:
+                continue
+            if len(allowed) and not allowed[row]:
                 continue
             if skipped:
-                score = _whole_score(
-                    score,
-                    row,
-                    skipped,
-                    least,
-                    boosts[row],
-                    before,
-                    order,
-                    at,
-                    starts,
-                    ends,
-                    weights,
-                    rows,
-                    counts,
-                    factors,
-                )
+                score = _whole_score(score, row, skipped, least, before, order, at, starts, ends, weights, postings)
                 if score == 0.0:
                     continue
-            score *= boosts[row]
+            score *= _boost(row, postings)
             if size < k:
                 _append(best_score, best_row, size, score, row)
                 size += 1
@@ -254,26 +225,24 @@ def _top(
 top = compiled(_top)
 
 
-def _largest(word: int, starts: Any, rows: Any, counts: Any, factors: Any) -> float:
+def _largest(word: int, starts: Any, postings: Any) -> float:
     """Return the largest impact of a word in any document."""
     largest = 0.0
     for place in range(starts[word], starts[word + 1]):
-        count = float(counts[place])
-        largest = max(largest, count / max(count + factors[rows[place]], _TINY))
+        largest = max(largest, _impact(place, postings))
     return largest
 
 
-def _reached_by(word: int, k: int, starts: Any, rows: Any, counts: Any, factors: Any, boosts: Any, live: Any) -> float:
+def _reached_by(word: int, k: int, starts: Any, postings: Any, live: Any) -> float:
     """Return what k documents reach at least by a word alone, boosts included; 0 if fewer contain it."""
     if starts[word + 1] - starts[word] < k:
         return 0.0
     found = np.empty(starts[word + 1] - starts[word], np.float64)
     size = 0
     for place in range(starts[word], starts[word + 1]):
-        row = rows[place]
+        row = postings.rows[place]
         if not len(live) or live[row]:
-            count = float(counts[place])
-            found[size] = count / max(count + factors[row], _TINY) * boosts[row]
+            found[size] = _impact(place, postings) * _boost(row, postings)
             size += 1
     return np.partition(found[:size], size - k)[size - k] if size >= k else 0.0
 
@@ -287,10 +256,7 @@ def _top_of_each(
     terms: Any,
     weights: Any,
     starts: Any,
-    rows: Any,
-    counts: Any,
-    factors: Any,
-    boosts: Any,
+    postings: Any,
     live: Any,
     most: Any,
     reached: Any,
@@ -300,10 +266,10 @@ def _top_of_each(
 ) -> None:
     """Find the best documents of several queries, by (score descending, row).
 
-    ``terms[firsts[q]:firsts[q + 1]]`` are the words of query q, with their ``weights``. ``starts`` to ``boosts`` are
-    the postings of all words; ``live`` is a mask of rows, or empty. ``most`` and ``reached`` hold a figure of each
-    word, or not a number where it is not known yet. Output: ``best_scores`` float64 [Q, k], ``best_rows`` int64 [Q, k],
-    ``sizes`` int64 [Q].
+    ``terms[firsts[q]:firsts[q + 1]]`` are the words of query q, with their ``weights``. The postings of word t begin at
+    ``starts[t]``; ``live`` is a mask of rows, or empty. ``most`` and ``reached`` hold a figure of each word, or not a
+    number where it is not known yet. Output: ``best_scores`` float64 [Q, k], ``best_rows`` int64 [Q, k], ``sizes``
+    int64 [Q].
     """
     k = best_scores.shape[1]
     for query in range(len(firsts) - 1):
@@ -315,15 +281,13 @@ def _top_of_each(
             word, weight = terms[first + place], weights[first + place]
             begins[place], ends[place] = starts[word], starts[word + 1]
             if np.isnan(most[word]):
-                most[word] = _largest(word, starts, rows, counts, factors)
+                most[word] = _largest(word, starts, postings)
             if np.isnan(reached[word]):
-                reached[word] = _reached_by(word, k, starts, rows, counts, factors, boosts, live)
+                reached[word] = _reached_by(word, k, starts, postings, live)
             bounds[place] = weight * most[word]
             floor = max(floor, weight * reached[word])
         order = np.argsort(bounds)
-        scores, found = top(
-            begins, ends, weights[first:last], bounds, order, rows, counts, factors, boosts, live, k, _BELOW * floor
-        )
+        scores, found = top(begins, ends, weights[first:last], bounds, order, postings, live, k, _BELOW * floor)
         size = len(scores)
         for end in range(size - 1, 0, -1):  # The root is the worst of those that are left.
             worst_score, worst_row = scores[0], found[0]

@@ -51,7 +51,7 @@ class KeywordStatistics:
 
 @dataclass(frozen=True)
 class LengthNorm:
-    """What the length of a document does to its score.
+    """What the length of a document does to its score: k1 (1 - b + b |d| / mean |d|) = ``short + per_word`` |d|.
 
     Attributes:
         mean: Mean number of words of a document of the whole index.
@@ -62,6 +62,16 @@ class LengthNorm:
     k1: float
     b: float
 
+    @property
+    def short(self) -> float:
+        """Factor of a document without words."""
+        return self.k1 * (1.0 - self.b)
+
+    @property
+    def per_word(self) -> float:
+        """What each word adds to the factor."""
+        return self.k1 * self.b / self.mean
+
     def factors(self, lengths: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return k1 (1 - b + b |d| / mean |d|) of documents by their numbers of words, float64 [N]."""
-        return self.k1 * (1.0 - self.b + self.b * (lengths.astype(np.float64) / self.mean))
+        """Return the factors of documents by their numbers of words, float64 [N]."""
+        return self.short + self.per_word * lengths.astype(np.float64)

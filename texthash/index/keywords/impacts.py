@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.index.keywords.bm25 import LengthNorm
+from texthash.index.keywords.top import Postings
 
 _MOST_KEPT = 4  # numbers of documents
 
@@ -19,20 +20,14 @@ class Impacts:
 
     Attributes:
         norm: What the length of a document does to its score.
-        starts: First posting of each word, int64 [T + 1].
-        rows: Row of the document of each posting, int32.
-        counts: Occurrences of the word in it, uint16.
-        factors: Factor of the length of each document, float64 [N].
-        boosts: Factor of the score of each document, float32 [N].
+        starts: First posting of each word, read-only int64 [T + 1].
+        postings: Postings of all words.
         live: Mask of documents that are not deleted, bool [N]; None means all of them.
     """
 
     norm: LengthNorm
     starts: NDArray[np.int64]
-    rows: NDArray[np.int32]
-    counts: NDArray[np.uint16]
-    factors: NDArray[np.float64]
-    boosts: NDArray[np.float32]
+    postings: Postings
     live: NDArray[np.bool_] | None
     _reached: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
@@ -66,8 +61,10 @@ class Impacts:
     def _read_reached(self, word: int, documents: int) -> float:
         if not 0 < documents <= self.starts[word + 1] - self.starts[word]:
             return 0.0
-        rows = self.rows[self.starts[word] : self.starts[word + 1]]
-        impacts = self._of(word) * self.boosts[rows]
+        rows = self.postings.rows[self.starts[word] : self.starts[word + 1]]
+        impacts = self._of(word)
+        if len(self.postings.boosts):
+            impacts = impacts * self.postings.boosts[rows]
         if self.live is not None:
             impacts = impacts[self.live[rows]]
         return float(np.partition(impacts, -documents)[-documents]) if len(impacts) >= documents else 0.0
@@ -75,5 +72,6 @@ class Impacts:
     def _of(self, word: int) -> NDArray[np.float64]:
         """Return the impact of a word in each document that contains it, float64."""
         place = slice(self.starts[word], self.starts[word + 1])
-        counts = self.counts[place].astype(np.float64)
-        return counts / np.maximum(counts + self.factors[self.rows[place]], np.finfo(np.float64).tiny)
+        counts = self.postings.counts[place].astype(np.float64)
+        factors = self.norm.factors(self.postings.lengths[self.postings.rows[place]])
+        return counts / np.maximum(counts + factors, np.finfo(np.float64).tiny)

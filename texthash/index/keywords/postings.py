@@ -20,7 +20,7 @@ from texthash.hamming.codes import as_readonly
 from texthash.index.filters.selection import Selection
 from texthash.index.keywords.bm25 import KeywordStatistics, LengthNorm
 from texthash.index.keywords.impacts import Impacts
-from texthash.index.keywords.top import top_documents
+from texthash.index.keywords.top import Postings, top_documents
 from texthash.index.keywords.weights import WeightedWords, WordWeights
 
 Numbers = NDArray[np.int64]
@@ -246,10 +246,7 @@ class Segment:
             known_weights,
             bounds,
             np.argsort(bounds),
-            own.rows,
-            own.counts,
-            own.factors,
-            own.boosts,
+            own.postings,
             mask,
             most,
             floor,
@@ -265,10 +262,8 @@ class Segment:
         """Return the impacts of the words, which are kept while the mean length is the same."""
         known: Impacts | None = self.__dict__.get("_kept")
         if known is None or known.norm != norm:
-            # Read-only as those of a mapped file, since the kernel is compiled for one kind of arrays.
-            arrays = (self.starts, self.rows, self.counts, self.boosts)
-            starts, rows, counts, boosts = (as_readonly(array) for array in arrays)
-            known = Impacts(norm, starts, rows, counts, norm.factors(self.lengths), boosts, self.live)
+            postings = Postings.of(norm, self.rows, self.counts, self.lengths, self.boosts)
+            known = Impacts(norm, as_readonly(self.starts), postings, self.live)
             self.__dict__["_kept"] = known
         return known
 

@@ -8,14 +8,49 @@ last bit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from texthash.hamming.codes import as_readonly
+from texthash.index.keywords.bm25 import LengthNorm
 
 Top = Callable[..., tuple[NDArray[np.float64], NDArray[np.int64]]]
+
+
+class Postings(NamedTuple):
+    """Postings of all words, and what the length of their documents does to a score.
+
+    Attributes:
+        rows: Document of each posting, int32, ascending for each word.
+        counts: Occurrences of the word in it, uint16.
+        lengths: Number of words of each document, int32 [N].
+        short: Factor of the length of a document without words.
+        per_word: What each word adds to it.
+        boosts: Factor of the score of each document, above 0, at most 1, float32 [N]; empty where all are 1.
+    """
+
+    rows: NDArray[np.int32]
+    counts: NDArray[np.uint16]
+    lengths: NDArray[np.int32]
+    short: float
+    per_word: float
+    boosts: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls,
+        norm: LengthNorm,
+        rows: NDArray[np.int32],
+        counts: NDArray[np.uint16],
+        lengths: NDArray[np.int32],
+        boosts: NDArray[np.float32],
+    ) -> Postings:
+        """Return postings with read-only arrays, as those of a mapped file: the kernel is compiled for one kind."""
+        own = boosts if (boosts != 1).any() else boosts[:0]
+        rows, counts, lengths, own = (as_readonly(array) for array in (rows, counts, lengths, own))
+        return cls(rows, counts, lengths, norm.short, norm.per_word, own)
 
 
 def plain_top(
@@ -24,10 +59,7 @@ def plain_top(
     weights: NDArray[np.float64],
     bounds: NDArray[np.float64],
     order: NDArray[np.int64],
-    rows: NDArray[np.int32],
-    counts: NDArray[np.uint16],
-    factors: NDArray[np.float64],
-    boosts: NDArray[np.float32],
+    postings: Postings,
     allowed: NDArray[np.bool_],
     k: int,
     floor: float,
@@ -35,24 +67,23 @@ def plain_top(
     """Return scores float64 and rows int64 of the best documents, in any order.
 
     Args:
-        starts: First posting of each word, int64 [T].
+        starts: First posting of each word of the query, int64 [T].
         ends: End of the postings of each word, int64 [T].
         weights: Weight of each word, float64 [T]; the words of a document are summed in this order.
         bounds: Largest contribution of each word to a score, float64 [T]; only the kernel skips postings by it.
         order: Words by these, ascending, int64 [T].
-        rows: Document of each posting, ascending for each word.
-        counts: Occurrences of the word in it.
-        factors: Factor of the length of each document, float64 [N].
-        boosts: Factor of the score of each document, above 0, at most 1, float32 [N].
+        postings: Postings of all words.
         allowed: Mask of the documents, bool [N]; empty where all are allowed.
         k: Number of documents; equal scores are ordered by row.
         floor: Score that more than k - 1 documents exceed, or 0; only the kernel skips postings by it.
     """
-    sums = np.zeros(len(factors))
+    sums = np.zeros(len(postings.lengths))
     for start, end, weight in zip(starts.tolist(), ends.tolist(), weights.tolist(), strict=True):
-        own, occurrences = rows[start:end], counts[start:end].astype(np.float64)
-        sums[own] += weight * occurrences / (occurrences + factors[own])
-    sums *= boosts
+        own, occurrences = postings.rows[start:end], postings.counts[start:end].astype(np.float64)
+        factors = postings.short + postings.per_word * postings.lengths[own].astype(np.float64)
+        sums[own] += weight * occurrences / (occurrences + factors)
+    if len(postings.boosts):
+        sums *= postings.boosts
     found = np.flatnonzero(sums if not len(allowed) else sums * allowed)
     best = found[np.lexsort((found, -sums[found]))[:k]]
     return sums[best], best
@@ -69,17 +100,12 @@ def load_kernel() -> None:
         from texthash.index.keywords._top import top, top_of_each
 
         nothing, no_weights, all_allowed = np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_)
-        postings = (
-            as_readonly(np.empty(0, np.int32)),
-            as_readonly(np.empty(0, np.uint16)),
-            no_weights,
-            as_readonly(np.empty(0, np.float32)),
-            all_allowed,
-        )
-        top(nothing, nothing, no_weights, no_weights, nothing, *postings, 1, 0.0)
+        no_rows, no_counts = np.empty(0, np.int32), np.empty(0, np.uint16)
+        postings = Postings.of(LengthNorm(1.0, 1.2, 0.75), no_rows, no_counts, no_rows, np.empty(0, np.float32))
+        top(nothing, nothing, no_weights, no_weights, nothing, postings, all_allowed, 1, 0.0)
         none = np.zeros(1, np.int64)
         found = np.empty((0, 1)), np.empty((0, 1), np.int64), nothing
-        top_of_each(none, nothing, no_weights, as_readonly(none), *postings, no_weights, no_weights, *found)
+        top_of_each(none, nothing, no_weights, as_readonly(none), postings, all_allowed, no_weights, no_weights, *found)
         _kernels.append((top, top_of_each))
 
 
