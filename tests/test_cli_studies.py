@@ -65,7 +65,7 @@ def test_a_study_from_file_to_page(cli, file, home):
     status, out, err = cli("report", "pair", "--output", ".")
     assert (status, out.strip()) == (0, "report.html"), err
     sent = {path.name for path in home.glob("mlartifacts/*/*/artifacts/report/*")}
-    assert sent == {"plots", "report.html", "report.md"}, "nothing else of the folder is sent"
+    assert sent == {"metrics.csv", "plots", "report.html", "report.md"}, "nothing else of the folder is sent"
     own = home / "runs/studies/pair/report"
     shutil.rmtree(own, ignore_errors=True)
     own.symlink_to(home / "page")

@@ -33,7 +33,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDisk]:
 @pytest.fixture(scope="module")
 def outputs(small_hasher: Path) -> dict[str, Callable[[Path], object]]:
     hasher = Hasher.load(small_hasher)
-    page = Report("page " * 20_000, "text " * 20_000, {"a": b"a" * 50_000, "b": b"b" * 50_000})
+    page = Report("page " * 20_000, "text " * 20_000, {"a": b"a" * 50_000, "b": b"b" * 50_000}, "a,b\n" * 1_000)
     index = texthash.Index(texthash.load(small_hasher), [f"sort the array {row}" for row in range(500)])
     return {
         "report": page.save,
@@ -80,9 +80,9 @@ def test_a_report_replaces_its_files_and_leaves_those_of_others(tmp_path: Path) 
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "notes.txt").write_text("mine")
     for text in ("first", "second"):
-        assert Report(text, text, {"a": text.encode()}).save(tmp_path / "r").read_text() == text
+        assert Report(text, text, {"a": text.encode()}, text).save(tmp_path / "r").read_text() == text
     found = sorted(str(path.relative_to(tmp_path / "r")) for path in (tmp_path / "r").rglob("*"))
-    assert found == ["notes.txt", "plots", "plots/a.png", "report.html", "report.md"]
+    assert found == ["metrics.csv", "notes.txt", "plots", "plots/a.png", "report.html", "report.md"]
 
 
 def test_a_command_that_fails_leaves_no_folder(

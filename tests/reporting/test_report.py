@@ -11,6 +11,7 @@ import warnings
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from texthash.config import Config, EvaluationConfig
@@ -19,7 +20,7 @@ from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.hamming.codes import pack
 from texthash.reporting import plots
 from texthash.reporting.page import Page
-from texthash.reporting.pareto import Costs
+from texthash.reporting.pareto import Costs, front_figure
 from texthash.reporting.report import ReportedRun, report
 from texthash.training.loop import EpochReport
 
@@ -99,6 +100,19 @@ def test_lines_differ_without_colour(evaluation):
     figure = plots.pr_figure({f"run {i}": evaluation for i in range(8)})
     lines = [line for line in figure.axes[0].get_lines() if str(line.get_label()).startswith("run")]
     assert len({(line.get_marker(), str(line.get_linestyle()), line._dash_pattern[1] is None) for line in lines}) == 8
+
+
+def test_references_differ_without_colour(evaluation, evaluate):
+    names = [f"reference {number}" for number in range(8)]
+    references = dict(zip(names, np.linspace(0.2, 0.5, 8), strict=True))
+    for figure in (
+        plots.precision_figure({"a": evaluation}, references),
+        plots.bits_figure({"a": [evaluation, evaluate(32)]}, references),
+        front_figure([Costs("a", 16, 0.4, 2.0, 5000.0, 0.1, 1.0)], "P@100", references),
+    ):
+        lines = [line for line in figure.axes[0].lines if line.get_label() in names]
+        styles = {(str(line._unscaled_dash_pattern), line.get_marker(), str(line.get_color())) for line in lines}
+        assert len(lines) == len(styles) == len(names)
 
 
 def test_pr_figure_draws_the_radius_curve(evaluation):
@@ -279,7 +293,7 @@ def test_html_stands_alone_and_shows_every_figure(drawn):
 def test_markdown_says_the_same(drawn, tmp_path):
     page = drawn
     page.save(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["plots", "report.html", "report.md"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.csv", "plots", "report.html", "report.md"]
     text = (tmp_path / "report.md").read_text()
     for name in re.findall(r"\]\((plots/[^)]+)\)", text):
         dimensions((tmp_path / name).read_bytes())
@@ -288,6 +302,16 @@ def test_markdown_says_the_same(drawn, tmp_path):
     assert [cell.strip() for cell in table[0].strip("|").split("|")] == next(
         row for row in read(page.html).rows if row[0] == "lsh"
     )
+
+
+def test_every_metric_of_every_run_is_a_cell_of_the_table(runs, undrawn, tmp_path):
+    page = report(runs)
+    page.save(tmp_path)
+    table = pd.read_csv(tmp_path / "metrics.csv")
+    assert table["method"].tolist() == [run.method for run in runs]
+    assert table["bits"].tolist() == [run.evaluation.bits for run in runs]
+    for name, value in runs[0].evaluation.metrics.items():
+        assert table.loc[0, name] == pytest.approx(value, nan_ok=True)
 
 
 def test_a_title_is_neither_markup_nor_a_column_of_markdown():

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from texthash.reporting.plots import COLOURS, DASHES, MARKERS
+from texthash.reporting.plots import COLOURS, MARKERS, reference_lines
 
 _DECADES = 100.0  # range of values beyond which an axis has ticks at powers of ten only
 
@@ -85,9 +85,8 @@ def front_figure(costs: Sequence[Costs], title: str, references: Mapping[str, fl
                 mfc=colour if on_front else "white",
             )
             axes.annotate(str(cost.bits), (value, cost.figure), (5, 3), textcoords="offset points", fontsize=7)
-        for number, (reference, level) in enumerate((references or {}).items()):
-            dash = DASHES[(number + 1) % len(DASHES)]
-            axes.axhline(level, color="0.25", lw=1, ls=dash, label=reference if axes is panels[0] else None)
+        for (reference, level), style in zip((references or {}).items(), reference_lines(), strict=False):
+            axes.axhline(level, label=reference if axes is panels[0] else None, **style)
         axes.set_xscale("log")
         wide = max(values) > _DECADES * min(values)
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))

@@ -6,8 +6,8 @@ Lines differ by marker and dash as well as by colour, so that they can be distin
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from itertools import cycle
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle, product
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,9 @@ from texthash.training.loop import EpochReport
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D55E00", "#8C8C8C")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
+
+_REFERENCE_MARKERS = ("*", "p", "X", "d", "^", "P", "v", "<")
+_REFERENCE_SHADES = ("0.25", "0.6")
 
 _BANDS = 3  # most runs whose bands are drawn
 _WITHIN, _NARROW = 5, 20  # most entries of a legend within the axes; most characters of an entry in three columns
@@ -67,7 +70,7 @@ def precision_figure(runs: Mapping[str, Evaluation], references: Mapping[str, fl
             beside = cut * 1.04 ** (number - (len(runs) - 1) / 2)
             low, high = (run.metrics[f"{run.main}_{edge}"] for edge in ("worst", "best"))
             axes.plot([beside, beside], [low, high], color=style["color"], lw=1, marker="_", ms=4)
-    for (name, value), marker in zip((references or {}).items(), cycle("*p8h"), strict=False):
+    for (name, value), marker in zip((references or {}).items(), cycle(_REFERENCE_MARKERS), strict=False):
         axes.plot(cut, value, color="black", ls="none", marker=marker, ms=12, mec="white", label=name, zorder=5)
     axes.set_xscale("log")
     axes.set_xticks(_readable_ticks(ks))
@@ -127,8 +130,8 @@ def bits_figure(runs: Mapping[str, Sequence[Evaluation]], references: Mapping[st
         axes.errorbar(bits, means, yerr=spread, label=name, capsize=3, **style)
         widths.update(bits)
     first = next(iter(next(iter(runs.values()))))
-    for (name, value), dash in zip((references or {}).items(), cycle(DASHES[1:]), strict=False):
-        axes.axhline(value, color="0.25", lw=1, ls=dash, label=name)
+    for (name, value), style in zip((references or {}).items(), reference_lines(), strict=False):
+        axes.axhline(value, label=name, **style)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(widths))
     axes.xaxis.set_major_formatter(ScalarFormatter())
@@ -260,6 +263,12 @@ def _figure() -> tuple[Figure, Axes]:
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)
     return figure, axes
+
+
+def reference_lines() -> Iterator[dict[str, Any]]:
+    """Yield the styles of horizontal lines of references: each dash in one grey, then each in the next."""
+    for shade, dash in cycle(product(_REFERENCE_SHADES, DASHES[1:])):
+        yield {"color": shade, "ls": dash, "lw": 1}
 
 
 def _styles() -> Any:

@@ -6,6 +6,8 @@ row with mean and standard deviation.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,14 +85,15 @@ class ReportedRun:
 
 
 class Report(NamedTuple):
-    """Page as self-contained HTML, and as Markdown that refers to ``plots/<name>.png``."""
+    """Page as self-contained HTML, and as Markdown that refers to ``plots/<name>.png``; and all metrics as CSV."""
 
     html: str
     markdown: str
     images: dict[str, bytes]
+    metrics: str
 
     def save(self, directory: str | Path) -> Path:
-        """Write ``report.html``, ``report.md`` and ``plots/`` into a directory; return the path of the HTML file.
+        """Write ``report.html``, ``report.md``, ``metrics.csv`` and ``plots/``; return the path of the HTML file.
 
         Nothing is left in the directory if one of them cannot be written.
         """
@@ -100,6 +103,7 @@ class Report(NamedTuple):
             for name, image in self.images.items():
                 (staged / "plots" / f"{name}.png").write_bytes(image)
             (staged / "report.md").write_text(self.markdown, encoding="utf-8")
+            (staged / "metrics.csv").write_text(self.metrics, encoding="utf-8")
             (staged / "report.html").write_text(self.html, encoding="utf-8")
         return directory / "report.html"
 
@@ -135,7 +139,21 @@ def report(
     for number, ((corpus, edition, split, _), members) in enumerate(groups.items(), start=1):
         page.heading(f"{corpus}, edition {edition}, queries: {split}")
         _group(page, members, f"{number}-", pictures)
-    return Report(*page.render(title), page.images)
+    return Report(*page.render(title), page.images, _csv(runs))
+
+
+def _csv(runs: Sequence[ReportedRun]) -> str:
+    """Return a line for each run: what it is, and each metric that one of them has; empty where it is not known."""
+    metrics = list(dict.fromkeys(name for run in runs for name in run.evaluation.metrics))
+    written = io.StringIO()
+    lines = csv.writer(written, lineterminator="\n")
+    lines.writerow(["corpus", "edition", "split", "method", "bits", "seed", *metrics])
+    for run in runs:
+        one = run.evaluation
+        seed = "" if run.config is None else run.config.training.seed
+        values = (one.metrics.get(name, "") for name in metrics)
+        lines.writerow([one.corpus, one.edition, one.split, run.method, one.bits, seed, *values])
+    return written.getvalue()
 
 
 def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) -> None:
