@@ -63,12 +63,19 @@ def put(service: Asked, *documents: dict[str, Any]) -> httpx.Response:
     return asyncio.run(service.send("PUT", "/v1/documents?wait=true", json={"documents": list(documents)}))
 
 
-@pytest.fixture
-def home(vector_corpus: PreparedCorpus, vector_hasher: Path, tmp_path: Path) -> StateDir:
+@pytest.fixture(scope="module")
+def with_vectors(
+    vector_corpus: PreparedCorpus, vector_hasher: Path, tmp_path_factory: pytest.TempPathFactory
+) -> StateDir:
     """A release of a model of vectors, which keeps them."""
-    found = StateDir(tmp_path / "home")
+    found = StateDir(tmp_path_factory.mktemp("with-vectors"))
     release_of(found, vector_corpus, vector_hasher, vectors="features")
     return found
+
+
+@pytest.fixture
+def home(with_vectors: StateDir, tmp_path: Path) -> StateDir:
+    return StateDir(Path(shutil.copytree(with_vectors.root, tmp_path / "home")))
 
 
 @pytest.fixture
