@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployment.test_promote import home, models
+from tests.deployment.test_promote import home, models, released
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.deployment.promote import promote, roll_back
 from texthash.index.filters.given import facets_of as facets_given
@@ -21,7 +21,7 @@ from texthash.index.releases.verify import verify
 from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.paths import StateDir
 
-__all__ = ["home", "models"]  # fixtures
+__all__ = ["home", "models", "released"]  # fixtures
 
 
 def test_attributes_filters_facets_and_order_stay(home: StateDir, small_corpus: PreparedCorpus) -> None:

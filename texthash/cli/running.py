@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -11,12 +12,13 @@ from typing import Any
 import typer
 
 from texthash.cli.blank import refuse_blank
+from texthash.cli.streams import drop_output
 from texthash.errors import UsageError, as_user_error, exit_status
 from texthash.logging import show
 from texthash.progress import log_line
 
 _HELP = "NoArgsIsHelpError"  # Its message is the help, which needs no remedy.
-_WRONG_USE = 2
+_FAILED, _WRONG_USE = 1, 2
 
 
 def report_error(error: Exception, verbose: bool = False) -> int | None:
@@ -49,12 +51,25 @@ def run_app(
     try:
         os.getcwd()  # Without a working directory no relative path has a meaning, and torch cannot be loaded.
         status = _command(app)(arguments, standalone_mode=False)
+        _flush()
+    except BrokenPipeError:
+        drop_output()
+        return _FAILED
     except Exception as error:
         failed = _report_typer_error(error) or report_error(error, verbose())
         if failed is None:
             raise
         return failed
     return status if isinstance(status, int) else 0
+
+
+def _flush() -> None:
+    """Print what is still held back, for its errors to be those of the command."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        drop_output()
+        raise
 
 
 @lru_cache(maxsize=1)
