@@ -117,9 +117,9 @@ def _add(
     """
     while at < end and postings.rows[at] < last:
         place, own = postings.rows[at] - first, _contribution(at, weight, postings)
-        if sums[place] == 0.0 and own > 0.0:
-            reached[size] = place
-            size += 1
+        # No branch, which would often be guessed wrong: the next document overwrites one that is not counted.
+        reached[size] = place
+        size += int((sums[place] == 0.0) & (own > 0.0))
         sums[place] += own
         at += 1
     return at, size
@@ -172,7 +172,7 @@ def _top(
     """
     best_score, best_row = np.empty(k, np.float64), np.empty(k, np.int64)
     size, total, words, rows = 0, len(postings.lengths), len(weights), postings.rows
-    sums, reached = np.zeros(_WINDOW, np.float64), np.empty(_WINDOW, np.int32)
+    sums, reached = np.zeros(_WINDOW, np.float64), np.empty(_WINDOW + 1, np.int32)
     at = starts.copy()
     before = np.zeros(words + 1, np.float64)  # sum of the bounds of the words before each, in ``order``
     spared = np.zeros(words + 1, np.int64)  # number of their postings
