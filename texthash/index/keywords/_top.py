@@ -81,16 +81,21 @@ def _skippable(skipped: int, before: Any, spared: Any, least: float) -> int:
     return most if most == words or spared[most] > _PAYS * (spared[words] - spared[most]) else skipped
 
 
+def _factor(at: int, postings: Any) -> float:
+    """Return the factor of the length of the document of a posting."""
+    return postings.short + postings.per_word * float(postings.lengths[postings.rows[at]])
+
+
 def _contribution(at: int, weight: float, postings: Any) -> float:
     """Return what the posting of a word adds to the score of its document."""
-    count, length = float(postings.counts[at]), float(postings.lengths[postings.rows[at]])
-    return weight * count / (count + (postings.short + postings.per_word * length))
+    count = float(postings.counts[at])
+    return weight * count / (count + _factor(at, postings))
 
 
 def _impact(at: int, postings: Any) -> float:
     """Return the share of the weight of a word that a posting adds."""
-    count, length = float(postings.counts[at]), float(postings.lengths[postings.rows[at]])
-    return count / max(count + (postings.short + postings.per_word * length), _TINY)
+    count = float(postings.counts[at])
+    return count / max(count + _factor(at, postings), _TINY)
 
 
 def _boost(row: int, postings: Any) -> float:
@@ -102,6 +107,7 @@ _after = compiled(_after)
 _replace_worst = compiled(_replace_worst)
 _append = compiled(_append)
 _skippable = compiled(_skippable)
+_factor = compiled(_factor)
 _contribution = compiled(_contribution)
 _impact = compiled(_impact)
 _boost = compiled(_boost)

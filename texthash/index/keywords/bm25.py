@@ -71,7 +71,3 @@ class LengthNorm:
     def per_word(self) -> float:
         """What each word adds to the factor."""
         return self.k1 * self.b / self.mean
-
-    def factors(self, lengths: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return the factors of documents by their numbers of words, float64 [N]."""
-        return self.short + self.per_word * lengths.astype(np.float64)

@@ -73,5 +73,5 @@ class Impacts:
         """Return the impact of a word in each document that contains it, float64."""
         place = slice(self.starts[word], self.starts[word + 1])
         counts = self.postings.counts[place].astype(np.float64)
-        factors = self.norm.factors(self.postings.lengths[self.postings.rows[place]])
+        factors = self.postings.factors(self.postings.rows[place])
         return counts / np.maximum(counts + factors, np.finfo(np.float64).tiny)

@@ -52,6 +52,10 @@ class Postings(NamedTuple):
         rows, counts, lengths, own = (as_readonly(array) for array in (rows, counts, lengths, own))
         return cls(rows, counts, lengths, norm.short, norm.per_word, own)
 
+    def factors(self, rows: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return the factors of the lengths of some documents, float64."""
+        return self.short + self.per_word * self.lengths[rows].astype(np.float64)
+
 
 def plain_top(
     starts: NDArray[np.int64],
@@ -80,8 +84,7 @@ def plain_top(
     sums = np.zeros(len(postings.lengths))
     for start, end, weight in zip(starts.tolist(), ends.tolist(), weights.tolist(), strict=True):
         own, occurrences = postings.rows[start:end], postings.counts[start:end].astype(np.float64)
-        factors = postings.short + postings.per_word * postings.lengths[own].astype(np.float64)
-        sums[own] += weight * occurrences / (occurrences + factors)
+        sums[own] += weight * occurrences / (occurrences + postings.factors(own))
     if len(postings.boosts):
         sums *= postings.boosts
     found = np.flatnonzero(sums if not len(allowed) else sums * allowed)
