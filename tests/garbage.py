@@ -1,4 +1,4 @@
-"""What lives to the end is not searched for garbage: a worker has imported most of what there is, and its tests."""
+"""Hooks by which a worker searches no garbage among its imports and tests, which live to its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other processes of tests do with a store, in a module that imports next to nothing."""
+"""Work of other processes with a store, in a module that imports next to nothing."""
 
 from __future__ import annotations
 
