@@ -201,10 +201,16 @@ def test_a_port_without_the_application_answers_with_a_problem_that_says_when_to
     assert remark is not None
     assert re.search(r"\nfrontend http_frontend\n    bind .*\n", template)
     assert "\n    use_backend {{ backend.name" in template
+    waiting = re.findall(r"    server {{ backend.fallback_server.name }} .* check backup\n", template)
+    assert len(waiting) == 2  # of HTTP and of gRPC
     fallback = free_port()
+    silent = socket.create_server(("127.0.0.1", 0))
+    held = waiting[0]
+    for name, value in {"name": "three", "host": "127.0.0.1", "port": str(silent.getsockname()[1])}.items():
+        held = held.replace(f"{{{{ backend.fallback_server.{name} }}}}", value)
     routed = (
-        "    acl is_app path_beg /app\n    use_backend app if is_app\n",
-        f"backend app\n    server one 127.0.0.1:{free_port()} backup\n    server two 127.0.0.1:{fallback}\n",
+        "    acl is_app path_beg /app\n    use_backend app if is_app\n    use_backend held if { path_beg /held }\n",
+        f"backend app\n    server two 127.0.0.1:{fallback}\nbackend held\n{held}",
     )
     text = "text/plain", "Path '/app' not found. Ping http://.../-/routes for available routes."
     beside = (
@@ -217,7 +223,10 @@ def test_a_port_without_the_application_answers_with_a_problem_that_says_when_to
     configuration, port = tmp_path / "haproxy.cfg", free_port()
     for rules, backends, sent in (
         ("", "", {"/": (503, "ingress-unavailable"), "/v1/search": (503, "ingress-unavailable")}),
-        (*routed, {"/": (404, "not-found"), "/app/early": (503, "ingress-unavailable")}),
+        (
+            *routed,
+            {"/": (404, "not-found"), "/app/early": (503, "ingress-unavailable"), "/held": (503, "ingress-unavailable")},
+        ),
     ):
         configuration.write_text(
             "global\n    maxconn 100\ndefaults\n    mode http\n    timeout connect 1s\n    timeout client 5s\n"

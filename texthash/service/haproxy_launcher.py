@@ -41,7 +41,8 @@ def with_problems(configuration: str) -> str:
     """Return the configuration with problems, like all others, in place of Serve's own texts for paths and states.
 
     Serve opens the port before it knows the application, and answers 404 to every path until then: now 503. So are
-    answers of its fallback proxy, which knows no path yet or has no replica; those of the service are never plain text.
+    answers of its fallback proxy, which knows no path yet; those of the service are never plain text. While no replica
+    is up the fallback proxy would hold requests until one is: a server of weight 0 gets none, and HAProxy answers 503.
     """
     begin = configuration.find("\nfrontend http_frontend\n")
     rules = configuration[begin : configuration.find("\n    default_backend default_backend", begin)]
@@ -51,6 +52,7 @@ def with_problems(configuration: str) -> str:
         rf"\g<1>    http-request deny deny_status {404 if known else 503}",
         configuration,
     )
+    configuration = re.sub(r"(?m)^( *server .* backup)$", r"\1 weight 0", configuration)
     return re.sub(r"(?m)^frontend http_frontend\n *bind .*\n", lambda found: found[0] + _SERVES_TEXT, configuration)
 
 
