@@ -1,10 +1,13 @@
 """Runs work in two processes that train together, without a cluster."""
 
+import faulthandler
+import os
+import sys
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
 from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus
 from texthash.corpora.prepared.embeddings.encoder import split_identity
@@ -42,11 +45,18 @@ def in_two_processes(work, cases, corpus, folder):
         corpus: The prepared corpus, which each process opens itself.
         folder: A directory of its own.
     """
-    spawn(_process, (work, list(cases), corpus.path, folder), nprocs=2)
+    try:
+        spawn(_process, (work, list(cases), corpus.path, folder), nprocs=2)
+    except ProcessExitedException as error:
+        for rank in range(2):
+            error.add_note(f"process {rank} was in:\n{(folder / f'{rank}.trace').read_text() or 'no fault of its own'}")
+        raise
     return {case: torch.load(folder / f"{case}.pt", weights_only=False) for case in cases}
 
 
 def _process(rank, work, cases, path, folder):
+    trace = (folder / f"{rank}.trace").open("w", encoding="utf-8")
+    faulthandler.enable(trace)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     torch.set_num_threads(1)  # as a worker of Ray Train has
     corpus = PreparedCorpus.open(path)
@@ -56,3 +66,7 @@ def _process(rank, work, cases, path, folder):
             torch.save(found, folder / f"{case}.pt")
     dist.barrier()  # else the first to leave breaks a connection that the other still reads
     dist.destroy_process_group()
+    # Threads of gloo may still free tensors while the interpreter is being torn down, which aborts the process.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
