@@ -10,7 +10,7 @@ from texthash.hamming.bit_swaps import candidates_per_query
 from texthash.methods.base import Progress
 from texthash.methods.registry import build
 from texthash.models.encoding import encode_split
-from texthash.nn.index_cost import block_masks
+from texthash.nn.index_cost import CodeMemory, block_masks
 from texthash.training.loop import fit
 
 BITS = 32
@@ -97,3 +97,12 @@ def test_a_search_meets_fewer_candidates(small_corpus):
         words.append(fitted.history[-1].terms["reconstruction"])
     assert met[1] < 0.95 * met[0]
     assert words[1] == pytest.approx(words[0], rel=0.05)
+
+
+def test_it_learns_from_more_documents_than_it_remembers(method, small_corpus):
+    """Of a batch of which some are remembered, and are displaced by others of it."""
+    method.memory = CodeMemory(len(small_corpus.train), BITS, size=200)
+    for epoch in range(2):
+        batch = next(iter(batches(small_corpus.train, 150, method.inputs, epoch)))
+        assert all(bool(term.isfinite()) for term in method.loss(batch, at()).values())
+    assert (method.memory.place[batch.rows] < 0).any()

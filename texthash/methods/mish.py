@@ -115,8 +115,10 @@ class MISH(PairRec):
         remembered = self.memory.codes[: len(self.memory)].to(codes.dtype)
         masks = self.masks.to(codes.device)
         distances = (self.bits - codes @ remembered.T) / 2
-        # Of a document itself nothing is learned.
-        distances.scatter_(1, self.memory.place[rows, None], torch.inf)
+        # Of a document itself nothing is learned. One whose place another of the batch has just taken has none.
+        own = self.memory.place[rows]
+        kept = own >= 0
+        distances[kept, own[kept]] = torch.inf
         radius = nearest_radius(distances, max(1, NEAREST * len(self.memory) // len(self.memory.place)))
         u = torch.rand((len(rows),), generator=progress.generator, device=rows.device)
         step = torch.floor(u * (radius + 1)).long()
