@@ -225,7 +225,7 @@ def test_a_port_without_the_application_answers_with_a_problem_that_says_when_to
         ("", "", {"/": (503, "ingress-unavailable"), "/v1/search": (503, "ingress-unavailable")}),
         (
             *routed,
-            {"/": (404, "not-found"), "/app/early": (503, "ingress-unavailable"), "/held": (503, "ingress-unavailable")},
+            {"/": (404, "not-found"), **dict.fromkeys(("/app/early", "/held"), (503, "ingress-unavailable"))},
         ),
     ):
         configuration.write_text(
