@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from texthash.config import Config, EvaluationConfig
+from texthash.config import Config, EvaluationConfig, parse_config
 from texthash.errors import UsageError
 from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.hamming.codes import pack
@@ -403,6 +403,16 @@ def test_warnings_are_shown(evaluation, undrawn):
     page = report([ReportedRun("a", alarmed), ReportedRun("b", evaluation)])
     assert "a 16: The codes have collapsed." in page.html
     assert "a 16: The codes have collapsed." in page.markdown
+
+
+def test_configurations_follow_all_figures(evaluation, undrawn):
+    config = parse_config({"method": {"name": "lsh", "bits": 16}})
+    other = dataclasses.replace(evaluation, split="test")
+    page = report([ReportedRun("lsh", evaluation, config), ReportedRun("lsh", other, config)])
+    figures, configurations = page.markdown.split("## Configurations")
+    assert "```yaml" not in figures
+    assert configurations.count("```yaml") == 1, "one for both splits"
+    assert "lsh 16 on " in configurations
 
 
 def test_many_warnings_are_folded_below_the_names(evaluation, undrawn):

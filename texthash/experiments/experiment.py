@@ -55,16 +55,18 @@ class Experiment:
         config: Configuration of the experiment.
         home: State directory.
         corpus: Prepared corpus.
+        shown: Warnings that were shown before, as those of the corpus are in a study of many experiments on it.
 
     Raises:
         TexthashError: The tracking store cannot be used.
     """
 
-    def __init__(self, config: Config, home: StateDir, corpus: PreparedCorpus) -> None:
+    def __init__(self, config: Config, home: StateDir, corpus: PreparedCorpus, *, shown: Iterable[str] = ()) -> None:
         from texthash.evaluation.protocol import EvaluationProtocol
 
         config = _selected_as_used(config, corpus)
         self.config, self.home, self.corpus = config, home, corpus
+        self._shown = {*shown}
         manifest = corpus.manifest
         self.label = f"{manifest.name}-{manifest.edition}-{config.method.bits}b"
         self.tracker = Tracker(config.tracking, home, f"texthash-{manifest.name}-{manifest.edition}")
@@ -371,7 +373,9 @@ class Experiment:
             if evaluation.references:
                 log_line(f"  without learning: {evaluation.floor_line}")
             for warning in evaluation.warnings:
-                log_line(f"  warning: {warning}")
+                if warning not in self._shown:
+                    log_line(f"  warning: {warning}")
+            self._shown.update(self.corpus.manifest.warnings)
             if split == "validation":
                 model.run.metrics({f"codes/{k}": v for k, v in evaluation.diagnostics.items()}, step=last + 1)
                 model.run.tags(_collapse_tags(evaluation.collapse))

@@ -114,6 +114,7 @@ def report(
     *,
     pictures: int = _DRAWN,
     preface: Callable[[Page], None] | None = None,
+    appendix: Callable[[Page], None] | None = None,
 ) -> Report:
     """Describe the runs on one page.
 
@@ -122,6 +123,7 @@ def report(
         title: Title of the page.
         pictures: Number of models, best first, whose bits, codes and learning curve are plotted.
         preface: Function that writes the beginning of the page.
+        appendix: Function that writes the end of the page.
 
     Raises:
         UsageError: There are no runs.
@@ -139,6 +141,9 @@ def report(
     for number, ((corpus, edition, split, _), members) in enumerate(groups.items(), start=1):
         page.heading(f"{corpus}, edition {edition}, queries: {split}")
         _group(page, members, f"{number}-", pictures)
+    _configurations(page, runs, named=len(groups) > 1)
+    if appendix:
+        appendix(page)
     return Report(*page.render(title), page.images, _csv(runs))
 
 
@@ -214,21 +219,29 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) 
         if any(report.terms for report in run.history):
             own[f"{file}-learning"] = ("Learning curve", plots.learning_figure(run.history))
         page.plots(own)
-    _configurations(page, rows)
 
 
-def _configurations(page: Page, rows: Mapping[tuple[str, int], Sequence[ReportedRun]]) -> None:
-    """Add the exact configuration of each row, folded; runs that differ only in the seed share one."""
+def _configurations(page: Page, runs: Sequence[ReportedRun], named: bool) -> None:
+    """Add the exact configuration of each row, folded; runs that differ only in the seed share one.
+
+    Args:
+        page: Page.
+        runs: Runs.
+        named: Add the name of the corpus to that of a row.
+    """
     alike: dict[tuple[str, str, str], list[int]] = {}
-    for members in rows.values():
-        first = next((run.config.training.seed for run in members if run.config is not None), 0)
-        for run in members:
-            if run.config is not None:
-                text = run.config.derive(training={"seed": first}).to_yaml()
-                key = run.name, run.commit or "not recorded", text
-                alike.setdefault(key, []).append(run.config.training.seed)
+    first: dict[str, int] = {}
+    for run in runs:
+        if run.config is None:
+            continue
+        one, seed = run.evaluation, run.config.training.seed
+        name = f"{run.name} on {one.corpus}-{one.edition}" if named else run.name
+        text = run.config.derive(training={"seed": first.setdefault(name, seed)}).to_yaml()
+        seeds = alike.setdefault((name, run.commit or "not recorded", text), [])
+        if seed not in seeds:  # it is evaluated on several splits
+            seeds.append(seed)
     if alike:
-        page.heading("Configurations", 3)
+        page.heading("Configurations")
     for (name, commit, text), seeds in alike.items():
         of = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))} (the first one's is shown)"
         page.folded(f"{name}, {of}; commit {commit}", text)

@@ -89,7 +89,7 @@ def _model(cell: Cell, folder: StudyFolder, home: StateDir, parent: Run, corpus:
     directory = folder.cell_dir(cell)
     tracking = cell.config.tracking
     named = cell.config.derive(tracking={"experiment": tracking.experiment or experiment_name(folder)})
-    experiment = Experiment(named, home, corpus)
+    experiment = Experiment(named, home, corpus, shown=corpus.manifest.warnings)
     trained = folder.model(cell, home)
     model = TrainedModel.read(trained) if trained else None
     if model is None:

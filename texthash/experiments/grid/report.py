@@ -66,7 +66,11 @@ def report_study(folder: StudyFolder, home: StateDir, output: Path | None = None
         for warning in warnings:
             page.text(warning, "warning")
 
-    made = report(runs, f"Study {folder.name}", pictures=_PICTURES, preface=preface)
+    def appendix(page: Page) -> None:
+        plain = folder.plan.model_dump(mode="json", exclude={"corpora": {"__all__": {"service"}}})
+        page.folded("The study, resolved", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+    made = report(runs, f"Study {folder.name}", pictures=_PICTURES, preface=preface, appendix=appendix)
     directory = output or folder.path / "report"
     made.save(directory)
     if output is None:  # an earlier report had other plots
@@ -159,8 +163,6 @@ def _summary(page: Page, folder: StudyFolder, data: Mapping[str, str]) -> None:
         f"{done} of {len(plan.cells)} cells are done. Models were selected on validation; the test split {test}. "
         f"Commits: {', '.join(commits)}."
     )
-    plain = plan.model_dump(mode="json", exclude={"corpora": {"__all__": {"service"}}})
-    page.folded("The study, resolved", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
     for corpus, digest in data.items():
         page.text(f"Data of {corpus}: {digest}.")
     for label, why in failures.items():
