@@ -190,6 +190,18 @@ def test_the_columns_of_the_text_are_chosen_as_for_the_corpus(cli, home: StateDi
     shown = cli("search", "eigenvalues of a sparse matrix", "--limit", "1")[1]
     assert shown.count("Eigenvalues") == 1, "the title is shown once"
 
+    file.write_text("key\theadline\ttext\ttopics\nmine\tSparse\teigenvalues of a sparse matrix\talgebra|numbers\n")
+    named = ["--id-column", "key", "--title-column", "headline", "--labels-column", "topics"]
+    assert cli("index", "upsert", str(file), *named)[0] == 0
+    hits = json.loads(cli("search", "eigenvalues of a sparse matrix", "--limit", "1", "--json")[1])["hits"]
+    assert (hits[0]["document"]["title"], hits[0]["document"]["labels"]) == ("Sparse", ["algebra", "numbers"])
+    status, _, said = cli("index", "upsert", str(file), *named[:-1], "tags")
+    assert (status, "there is no column 'tags', only key, headline, text, topics" in said) == (1, True)
+    rows = tmp_path / "more.jsonl"
+    rows.write_text('{"id": "mine", "text": "of a matrix"}\n')
+    status, _, said = cli("index", "upsert", str(rows), "--title-column", "headline")
+    assert (status, "no row has a value of 'headline', which is named as the title" in said) == (1, True)
+
 
 def test_a_held_index_is_not_written_to(cli, home: StateDir) -> None:
     with IndexWriter.open(home):

@@ -38,7 +38,9 @@ def rows(count: int = 40) -> list[dict[str, Any]]:
     ]
 
 
-def prepared(tmp_path: Path, name: str, made: list[dict[str, Any]], attributes: list[str]) -> PreparedCorpus:
+def prepared(
+    tmp_path: Path, name: str, made: list[dict[str, Any]], attributes: list[str], **more: Any
+) -> PreparedCorpus:
     path = tmp_path / name
     if path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in made))
@@ -47,7 +49,9 @@ def prepared(tmp_path: Path, name: str, made: list[dict[str, Any]], attributes: 
         path.write_text("\n".join([",".join(made[0]), *lines]))
     else:
         pq.write_table(pa.Table.from_pylist(made), path)
-    config = CorpusConfig.model_validate({"name": "own", "path": str(path), "attributes": attributes, "shards": 2})
+    config = CorpusConfig.model_validate(
+        {"name": "own", "path": str(path), "attributes": attributes, "shards": 2, **more}
+    )
     return PreparedCorpus.open(prepare_corpus(config, StateDir(tmp_path / "home")))
 
 
@@ -96,6 +100,8 @@ def test_a_column_that_no_row_has_is_an_error(tmp_path: Path) -> None:
         prepared(tmp_path, "rows.jsonl", rows(), ["yaer"])
     with pytest.raises(CorpusError, match="there is no column 'yaer'"):
         prepared(tmp_path, "rows.csv", rows(), ["yaer"])
+    with pytest.raises(CorpusError, match=r"corpus.columns.title=headline, but no document has a value of headline"):
+        prepared(tmp_path, "rows.jsonl", rows(), [], columns={"title": "headline"})
 
 
 @pytest.mark.parametrize("wrong", ["year:int", "labels", "a b", ":date", ["year", "year:string"]])

@@ -24,7 +24,7 @@ from texthash.corpora.catalog import open_source
 from texthash.corpora.document import Document
 from texthash.corpora.readers import fields, rows
 from texthash.corpora.readers.rows import Columns, Table
-from texthash.errors import CorpusError
+from texthash.errors import CorpusError, UsageError
 from texthash.paths import StateDir
 
 
@@ -295,6 +295,47 @@ def test_the_columns_of_the_text_are_chosen(tmp_path: Path) -> None:
         read(path)
     with pytest.raises(CorpusError, match=r"a\.csv:1: there is no column 'txt'.*"):
         list(rows.documents(Table(path, columns=Columns(("title", "txt")))))
+
+
+NAMED = {"id": "key", "labels": "topics", "title": "headline", "split": "part"}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_columns_of_other_names_are_named(tmp_path: Path, suffix: str) -> None:
+    made = [
+        {"key": 7, "id": "x", "text": "cook it", "topics": "a|b", "headline": "Stew", "part": "dev", "label": "c"},
+        {"key": 8, "id": "x", "text": "boil", "topics": None, "headline": None, "part": None, "label": "c"},
+    ]
+    path, frame = tmp_path / f"a{suffix}", pd.DataFrame(made)
+    if suffix == ".parquet":
+        frame.to_parquet(path)
+    elif suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_json(path, orient="records", lines=True)
+
+    def documents(**names: str) -> list[Document]:
+        config = CorpusConfig.model_validate({"name": "mine", "path": str(path), "columns": names})
+        return list(open_source(config, StateDir(tmp_path)).documents())
+
+    found = [(d.id, d.title, d.labels, d.split) for d in documents(**NAMED)]
+    assert found == [("7", "Stew", ("a", "b"), "validation"), ("8", "", (), "")]
+    assert documents(id="key", labels="label")[0].labels == ("c",)
+    with pytest.raises(CorpusError, match=r"there is no column 'kye', only .*headline") as raised:
+        documents(id="kye")
+    assert "corpus.columns.id" in raised.value.remedy
+    if suffix != ".jsonl":
+        with pytest.raises(CorpusError, match=r"there is no column 'heading', only .*headline"):
+            documents(title="heading")
+
+
+def test_named_columns_are_those_of_rows(tmp_path: Path) -> None:
+    config = CorpusConfig.model_validate({"name": "pydoc", "columns": {"id": "key"}})
+    with pytest.raises(UsageError, match=r"corpus\.columns\.id=key, but the corpus pydoc is no table of rows"):
+        open_source(config, StateDir(tmp_path)).parts()
+    assert "columns" not in CorpusConfig(name="mine").model_dump()
+    chosen = CorpusConfig.model_validate({"name": "mine", "columns": NAMED})
+    assert CorpusConfig.model_validate(chosen.model_dump(mode="json")) == chosen
 
 
 def test_the_usual_text_leaves_no_trace_in_what_is_recorded() -> None:

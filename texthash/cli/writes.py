@@ -44,6 +44,10 @@ AttributeColumns = Annotated[
     ),
 ]
 IdColumn = Annotated[str, typer.Option("--id-column", help="Column of the id.")]
+TitleColumn = Annotated[str, typer.Option("--title-column", help="Column of the title.")]
+LabelsColumn = Annotated[
+    str | None, typer.Option("--labels-column", help="Column of the labels. Default: labels or label.")
+]
 Codes = Annotated[
     Path, typer.Argument(help="File of codes; its suffix gives the format: .npy .parquet .faiss .tsv .tsv.gz")
 ]
@@ -56,6 +60,8 @@ def index_upsert(
     rows: Rows,
     text_column: TextColumn = None,
     id_column: IdColumn = "id",
+    title_column: TitleColumn = "title",
+    labels_column: LabelsColumn = None,
     vector_column: VectorColumn = None,
     attribute: AttributeColumns = None,
 ) -> None:
@@ -66,7 +72,15 @@ def index_upsert(
     from texthash.corpora.readers.rows import Columns, Table
     from texthash.deployment.index_files import upsert_file
 
-    table = Table(rows, columns=Columns(tuple(text_column or ["text"]), id_column, vector_column, _columns(attribute)))
+    columns = Columns(
+        text=tuple(text_column or ["text"]),
+        id=id_column,
+        vector=vector_column,
+        attributes=_columns(attribute),
+        labels=labels_column,
+        title=title_column,
+    )
+    table = Table(rows, columns=columns)
 
     def local() -> dict[str, Any]:
         done = upsert_file(resolve_home(), table)

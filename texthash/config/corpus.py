@@ -103,6 +103,17 @@ class Edition(Section):
         return values
 
 
+class ColumnNames(Section):
+    """Columns of the tables of ``corpus.path`` that have other names than the usual ones."""
+
+    id: str | None = Field(None, min_length=1, description="column of the id; null: id, or else file and line")
+    labels: str | None = Field(
+        None, min_length=1, description="column of the labels, lists or names joined by |; null: labels or label"
+    )
+    title: str | None = Field(None, min_length=1, description="column of the title; null: title")
+    split: str | None = Field(None, min_length=1, description="column of the split; null: split")
+
+
 def _as_list(value: Any) -> Any:
     """Convert a single name, or a list of names as JSON has it, into a tuple."""
     if isinstance(value, str):
@@ -126,6 +137,7 @@ class CorpusConfig(Section):
         description="columns of corpus.path that are encoded, joined by line breaks, such as [title, text]; the "
         "title alone is shown, never encoded",
     )
+    columns: ColumnNames = ColumnNames()
     attributes: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
         (),
         max_length=MAX_ATTRIBUTES,
@@ -166,7 +178,7 @@ class CorpusConfig(Section):
     def _without_the_usual(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out keys that have their default, so that records and digests from before these keys stay valid."""
         values: dict[str, Any] = serialize(self)
-        for name in ("text", "attributes"):
+        for name in ("text", "columns", "attributes"):
             if getattr(self, name) == type(self).model_fields[name].default:
                 values.pop(name, None)
         return values

@@ -18,7 +18,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.corpus_record import CorpusRecord
 from texthash.corpora.document import Document
 from texthash.corpora.prepared.manifest import Manifest, SourceFile
-from texthash.corpora.readers import formats
+from texthash.corpora.readers import formats, hugging_face, own
 from texthash.corpora.readers.beir import Judgements
 from texthash.errors import CorpusError, UsageError, nearest_name
 from texthash.io import object_store_cache
@@ -79,8 +79,20 @@ class Source:
 
     @cached_property
     def reader(self) -> ModuleType:
-        """Reader module; for a user's own files it is chosen by their content."""
-        return formats.reader_of(self._here) if self.config.path is not None else readers()[self.config.name]
+        """Reader module; for a user's own files it is chosen by their content.
+
+        Raises:
+            UsageError: Columns are named that it does not read.
+        """
+        config = self.config
+        found = formats.reader_of(self._here) if config.path is not None else readers()[config.name]
+        if found not in (own, hugging_face) and (named := config.columns.model_dump(exclude_none=True)):
+            key, column = next(iter(named.items()))
+            raise UsageError(
+                f"corpus.columns.{key}={column}, but {config.path or f'the corpus {config.name}'} is no table of rows.",
+                "leave corpus.columns out; a format of its own has columns of its own.",
+            )
+        return found
 
     def parts(self) -> list[Part]:
         """Return parts that can be read in parallel; their concatenated documents are the corpus.

@@ -37,25 +37,30 @@ def check_rows(table: Table, max_text_bytes: int) -> None:
 
     Raises:
         CorpusError: There is no row; or one is not a document, has no text, exceeds a limit, or has the id of another.
-            The error names file and line of the first such row. Or no row has a value of a column that is named as an
-            attribute, as a misspelt one: documents would lose those that they have.
+            The error names file and line of the first such row. Or no row has a value of a column that is named, as a
+            misspelt one: documents would lose the attributes, titles or labels that they have.
     """
     hashes = bytearray()
-    absent = {name for name, _ in table.columns.attributes}
+    absent = {name: "an attribute" for name, _ in table.columns.attributes}
+    named = table.columns.named
     unnamed, example = 0, ""
     try:
         for document in track(documents(table), "checking rows"):
             _check(document, max_text_bytes)
-            absent -= (document.attributes or {}).keys()
+            for name in document.attributes or ():
+                absent.pop(name, None)
+            for what in [what for what in named if getattr(document, what)]:
+                del named[what]
             hashes += _hash(document.id)
             if document.remark == NO_ID:
                 unnamed, example = unnamed + 1, example or document.id
     except CorpusError as error:
         raise CorpusError(error.problem, f"{error.remedy} Nothing was written.") from error
     check_filled(table.path, len(hashes))
+    absent |= {name: f"the {what}" for what, name in named.items()}
     if absent:
         raise CorpusError(
-            f"{table.path}: no row has a value of {min(absent)!r}, which is named as an attribute.",
+            f"{table.path}: no row has a value of {min(absent)!r}, which is named as {absent[min(absent)]}.",
             "name columns as they are written in the file. Nothing was written.",
         )
     if 0 < unnamed < len(hashes) // _HASH_BYTES:

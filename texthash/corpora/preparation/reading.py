@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from texthash.config import CorpusConfig
 from texthash.corpora.catalog import Part
 from texthash.corpora.document import SPLITS, Document
 from texthash.corpora.preparation.attribute_types import SeenType, attribute_column, see_types
 from texthash.corpora.preparation.splits import NONE
-from texthash.corpora.preparation.staging import PartRead, Staging, chunk_name
+from texthash.corpora.preparation.staging import MISSING, PartRead, Staging, chunk_name
 from texthash.corpora.preparation.writing import Fit, fit_of
 from texthash.corpora.words import Analyzer
 from texthash.errors import CorpusError
@@ -83,7 +84,7 @@ def read_part(staging: Staging, number: int, part: Part) -> int:
         labels.update(label for row in rows for label in row.labels)
         remarks.update(row.remark for row in rows if row.remark)
         if staging.config.path is not None:
-            missing.update(_missing(rows, [column.name for column in staging.config.attribute_columns]))
+            missing.update(_missing(rows, staging.config))
     read = PartRead(
         sizes, dict(dropped), dict(remarks), sorted(labels), queries, checksums, fit, attributes, dict(missing)
     )
@@ -91,10 +92,15 @@ def read_part(staging: Staging, number: int, part: Part) -> int:
     return sum(sizes)
 
 
-def _missing(rows: list[Document], attributes: list[str]) -> dict[str, int]:
+def _missing(rows: list[Document], config: CorpusConfig) -> dict[str, int]:
     """Count the documents of a user's own corpus that lack a value, by remark."""
-    counts = {"no title": sum(not row.title for row in rows), "no label": sum(not row.labels for row in rows)}
-    for name in attributes:
+    counts = {
+        MISSING["title"]: sum(not row.title for row in rows),
+        MISSING["labels"]: sum(not row.labels for row in rows),
+    }
+    if config.columns.split is not None:
+        counts[MISSING["split"]] = sum(not row.split for row in rows)
+    for name, _ in config.attribute_columns:
         counts[f"no {name}"] = sum(name not in (row.attributes or {}) for row in rows)
     return counts
 

@@ -35,6 +35,8 @@ from texthash.io.records import read_typed
 from texthash.progress import log_line
 
 _NOT_DRAWN = "not in the sample"
+MISSING = {"title": "no title", "labels": "no label", "split": "no split"}
+"""Remark of a document without a value, by the key of ``corpus.columns`` that may name the column."""
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,7 @@ class Staging:
         if not chunks:
             left_out = f" (left out: {dropped})" if dropped else ""
             raise CorpusError(f"the corpus {self.config.name} has no documents{left_out}.", "check the source.")
+        self._check_columns(missing, starts[-1])
         names = [column.name for column in self.config.attribute_columns]
         attributes = joined_types((part.attributes for part in read), names, self.config.attributes)
         given = self._marks(chunks, starts)
@@ -243,6 +246,16 @@ class Staging:
         )
         write_json(self.root / "reading.json", asdict(reading))
         return reading
+
+    def _check_columns(self, missing: dict[str, int], documents: int) -> None:
+        """Raise :class:`CorpusError` for a column that no row of JSON has, or in which every value is missing."""
+        for key, remark in MISSING.items():
+            name = getattr(self.config.columns, key)
+            if name is not None and missing.get(remark) == documents:
+                raise CorpusError(
+                    f"corpus.columns.{key}={name}, but no document has a value of {name}.",
+                    "name columns of corpus.path as they are written there.",
+                )
 
     def _marks(self, chunks: list[str], starts: NDArray[np.int64]) -> NDArray[np.int8]:
         """Return the given split of every document, after checking that ids are unique."""

@@ -111,7 +111,7 @@ def notes(config: CorpusConfig, home: StateDir) -> list[str]:
 def parts(config: CorpusConfig, home: StateDir) -> list[Callable[[], Iterator[Document]]]:
     """Return the shards of each split, in order, which are read independently."""
     address = Address.parse(config.path or "")
-    columns = rows.Columns(text=config.text, attributes=config.attribute_columns)
+    columns = rows.Columns.of(config)
     found: list[Callable[[], Iterator[Document]]] = []
     for split in _splits(address)[1]:
         with _explained(str(address)):
@@ -156,15 +156,15 @@ def _documents(address: Address, columns: rows.Columns, split: str, number: int,
     table = rows.Table(Path(place), f"{split}/{number}", split_named(split) or "", columns)
     with _explained(str(address)):
         dataset = _open(address, split).shard(count, number)
-        named = _class_labels(dataset.features)
+        named = _class_labels(dataset.features, columns)
         for line, row in enumerate(dataset, 1):
             yield rows.document(row | {column: names(row[column]) for column, names in named.items()}, table, line)
 
 
-def _class_labels(features: Any) -> dict[str, Callable[[Any], Any]]:
+def _class_labels(features: Any, columns: rows.Columns) -> dict[str, Callable[[Any], Any]]:
     """Return, by column, the functions from the numbers of a ``ClassLabel`` to names; -1 means that there is none."""
     found: dict[str, Callable[[Any], Any]] = {}
-    for column in ("label", "labels"):
+    for column in ("label", "labels") if columns.labels is None else (columns.labels,):
         feature = (features or {}).get(column)
         inner = getattr(feature, "feature", feature)
         if hasattr(inner, "int2str"):

@@ -49,7 +49,7 @@ def parts(config: CorpusConfig, home: StateDir) -> list[Callable[[], Iterator[Do
     In a folder of text each file is a document, its path below the folder is the id, and its sub-folder is the label.
     Top folders named train, validation and test, or a synonym, are splits.
     """
-    return pieces(config, rows.Columns(text=config.text, attributes=config.attribute_columns), rows.documents)
+    return pieces(config, rows.Columns.of(config), rows.documents)
 
 
 def pieces(

@@ -1,10 +1,11 @@
 """Documents of rows: one typed interpretation of a row for all table formats.
 
-``text`` is required; a missing value (null, NaN, an empty cell) is the empty text. ``id`` is text or a whole number, by
-default file name and line. ``labels`` is a list of names, or names joined by ``|``; ``label`` is one name, or a list.
-``split`` is one of :data:`~texthash.corpora.document.SPLIT_NAMES`. ``title`` is shown and not encoded, unless it is one
-of the columns of the text. In a pair corpus ``queries`` are the questions that the text answers, and ``negatives`` the
-ids of texts that look like answers to them but are not; both have the form of ``labels``.
+:class:`Columns` names the columns. ``text`` is required; a missing value (null, NaN, an empty cell) is the empty text.
+``id`` is text or a whole number, by default file name and line. ``labels`` is a list of names, or names joined by
+``|``; ``label`` is one name, or a list. ``split`` is one of :data:`~texthash.corpora.document.SPLIT_NAMES`. ``title``
+is shown and not encoded, unless it is one of the columns of the text. In a pair corpus ``queries`` are the questions
+that the text answers, and ``negatives`` the ids of texts that look like answers to them but are not; both have the form
+of ``labels``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 
 from texthash.api.attributes import AttributeColumn, Value
 from texthash.api.requests import MAX_ID
+from texthash.config import CorpusConfig
 from texthash.corpora.document import NO_ID, Document
 from texthash.corpora.readers import fields, tables
 from texthash.corpora.readers.attributes import attribute
@@ -29,7 +31,6 @@ from texthash.corpora.readers.text_files import Span
 from texthash.errors import CorpusError
 
 T = TypeVar("T")
-_NAMED = ("labels", "label", "split", "title", "queries", "negatives")
 _LONGEST_SHOWN = 200
 _JSON = 'a row looks like {"id": "1", "text": "...", "labels": ["a"], "split": "train"}.'
 _PARQUET = "the columns are id, text, title, split (strings) and labels (a list of strings)."
@@ -38,25 +39,55 @@ _CELLS = ("id", "text", "labels", "split"), ("1", "...", "a|b", "train")
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of text and id.
+    """Names of the columns.
 
     Attributes:
         text: Columns whose texts, joined by line breaks, are the text of a document.
         id: Column of the id; if it is not named ``id``, it is required in every row.
         vector: Column of the vectors, which is required in every row; None reads none.
         attributes: Columns of the attributes. A table with a header needs them, and a row may lack a value.
+        labels: Column of the labels, which a table with a header then needs; None: ``labels`` and ``label``, if it has
+            them. A text in a column that is not named ``label`` is several labels, joined by ``|``.
+        title: Column of the title; if it is not named ``title``, a table with a header needs it.
+        split: Column of the split; if it is not named ``split``, a table with a header needs it.
     """
 
     text: tuple[str, ...] = ("text",)
     id: str = "id"
     vector: str | None = None
     attributes: tuple[AttributeColumn, ...] = ()
+    labels: str | None = None
+    title: str = "title"
+    split: str = "split"
+
+    @classmethod
+    def of(cls, config: CorpusConfig) -> Columns:
+        """Return the columns that a configuration names."""
+        names = config.columns.model_dump(exclude_none=True)
+        return cls(text=config.text, attributes=config.attribute_columns, **names)
 
     @property
     def required(self) -> tuple[str, ...]:
         """Columns that every row has to have."""
         more = () if self.vector is None else (self.vector,)
         return (*self.text, *more) if self.id == Columns.id else (*self.text, self.id, *more)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Columns of other than the usual names that a row may lack, by what they hold."""
+        usual = {"labels": None, "title": Columns.title, "split": Columns.split}
+        return {what: getattr(self, what) for what, name in usual.items() if getattr(self, what) != name}
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Columns that a table with a header has to have."""
+        return (*self.required, *self.named.values(), *(column.name for column in self.attributes))
+
+    @property
+    def read(self) -> set[str]:
+        """All columns that a document is made of."""
+        labels = ("labels", "label") if self.labels is None else (self.labels,)
+        return {*self.header, self.id, *labels, self.title, self.split, "queries", "negatives"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +98,7 @@ class Table:
         path: Path of the file.
         name: Prefix of the ids of rows without an id; empty: the file name.
         split: Split of rows without a split.
-        columns: Columns of text and id.
+        columns: Names of the columns.
     """
 
     path: Path
@@ -92,9 +123,8 @@ def texts(table: Table, span: Span | None = None) -> Iterator[Document]:
 
 def _read(table: Table, span: Span | None, convert: Callable[[Row, Table, int], Document]) -> Iterator[Document]:
     columns = table.columns
-    attributes = [column.name for column in columns.attributes]
-    wanted = {*columns.required, columns.id, *attributes, *(_NAMED if convert is document else ())}
-    for line, row in tables.rows(table.path, span, columns=wanted, required=(*columns.required, *attributes)):
+    wanted = columns.read if convert is document else {*columns.header, columns.id}
+    for line, row in tables.rows(table.path, span, columns=wanted, required=columns.header):
         yield convert(row, table, line)
 
 
@@ -104,9 +134,9 @@ def document(row: Row, table: Table, line: int) -> Document:
         return Document(
             id=id_of(row, table, line),
             text=_text(row, table, line),
-            labels=_labels(row),
-            split=_field(row, "split", fields.split) or table.split,
-            title=_field(row, "title", _title),
+            labels=_labels(row, table.columns.labels),
+            split=_field(row, table.columns.split, fields.split) or table.split,
+            title=_field(row, table.columns.title, _title),
             origin=f"{table.path}:{line}",
             queries=_field(row, "queries", fields.names),
             negatives=_field(row, "negatives", fields.names),
@@ -158,7 +188,9 @@ def _title(value: Any) -> str:
     return "" if fields.is_missing(value) else fields.name(value)
 
 
-def _labels(row: Row) -> tuple[str, ...]:
+def _labels(row: Row, column: str | None) -> tuple[str, ...]:
+    if column is not None:
+        return _field(row, column, fields.single if column == "label" else fields.names)
     several, one = _field(row, "labels", fields.names), _field(row, "label", fields.single)
     if several and not {*one} <= {*several}:
         raise FieldError(f"label and labels disagree: {fields.shortened(one)} and {fields.shortened(several)}")
@@ -177,7 +209,7 @@ def _refused(row: Row, table: Table, line: int, error: FieldError) -> CorpusErro
     """Return the error of a row, which shows the row and an example of a valid one in the format of its file."""
     path = table.path
     if tables.is_table(path, tables.CELL_SUFFIXES):
-        separator = tables.separator_in(path, table.columns.required)
+        separator = tables.separator_in(path, table.columns.header)
         shown, right = _cells_of(row.values(), separator), " / ".join(_cells_of(c, separator) for c in _CELLS)
         remedy = f"the file begins like {right}."
     else:

@@ -245,8 +245,9 @@ def no_column(name: str, found: Iterable[str], origin: str) -> CorpusError:
     text = next((column for column in others if column not in _NEVER_TEXT), "COLUMN")
     return CorpusError(
         f"{origin}: there is no column {name!r}, only {listed_columns(others)}.",
-        f"name the column of the text, such as corpus.text={_shown(text)}, and those of corpus.attributes as they are "
-        "in the file; `texthash encode` and `index upsert` take --text-column and --id-column.",
+        f"name columns as they are in the file: that of the text, such as corpus.text={_shown(text)}, those of "
+        "corpus.attributes, and others in corpus.columns, such as corpus.columns.id; `texthash encode` and `index "
+        "upsert` take --text-column and --id-column.",
     )
 
 

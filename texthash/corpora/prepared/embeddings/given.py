@@ -96,7 +96,7 @@ def _column(config: CorpusConfig, name: str) -> Iterator[_Part]:
             "set corpus.path to Parquet or JSONL with the column; or use npy:FILE, with one vector a document.",
         )
     width, first = 0, ""
-    for part in own.pieces(here(config, resolve_home()), rows.Columns(), partial(_read, column=column)):
+    for part in own.pieces(here(config, resolve_home()), rows.Columns.of(config), partial(_read, column=column)):
         for some in part():
             if not isinstance(some, Vectors):  # a text file, which has none
                 continue
