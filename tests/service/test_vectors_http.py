@@ -192,7 +192,9 @@ def test_a_text_that_cannot_be_encoded_is_refused_and_others_of_the_pass_are_ans
     assert reply.status_code == 409
     assert "'y' has no vector" in reply.json()["detail"]
     reply = put(service, {"id": "x"})
-    assert (reply.status_code, "neither a text nor a vector" in reply.json()["detail"]) == (409, True)
+    assert (reply.status_code, reply.json()["type"]) == (422, "/problems/invalid-field")
+    assert "documents.0.text is missing" in reply.json()["detail"]
+    assert reply.json()["errors"][0]["loc"] == ["body", "documents", 0, "text"]
     reply = service.post("/v1/encode", {"inputs": "a text"})
     assert (reply.status_code, reply.json()["type"]) == (409, "/problems/vector-mismatch")
 

@@ -254,6 +254,12 @@ class EncodeRequest(Body):
 class NewDocument(Body):
     """Document to insert or replace: a text, a vector, or both."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": ["text"]}, {"required": ["vector"], "properties": {"vector": {"type": "array"}}}]
+        }
+    )
+
     id: Id = Field(description="Id of your choice; an upsert replaces the document that has it.")
     text: FilledText = Field("", description="Raw text, encoded by the model and stored; required without a vector.")
     title: Title = ""
