@@ -43,11 +43,11 @@ def test_a_client_needs_nothing_of_a_server(code: str) -> None:
     assert loaded(code).isdisjoint(OF_A_SERVER)
 
 
-def test_a_client_imports_three_rooms() -> None:
+def test_a_client_imports_its_rooms_and_the_checks_of_arguments() -> None:
     rooms = {
         name.split(".")[1] for name in loaded("from texthash.client import Client") if name.startswith("texthash.")
     }
-    assert rooms == {"api", "client", "errors"}
+    assert rooms == {"api", "arguments", "client", "errors"}
 
 
 def test_wire_types_import_pydantic_alone() -> None:

@@ -122,7 +122,7 @@ def test_a_lone_surrogate_is_refused_before_it_is_stored(model):
 @pytest.mark.parametrize("k", [2.5, True, "5", None, float("nan")])
 def test_the_number_of_hits_is_a_whole_number(model, k):
     index = Index(model, ["sort an array", "open a file"])
-    with pytest.raises(UsageError, match=r"the limit is .*, a \w+\."):
+    with pytest.raises(UsageError, match=r"the number k of documents is .*, a \w+\."):
         index.search("sort", k=k)
     assert len(index.search("sort", k=np.int64(2))) == 2
     if k is not None:

@@ -25,8 +25,9 @@ def index(model):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"k": 2.5}, "the limit is 2.5, a float. Give a whole number."),
-        ({"k": True}, "the limit is True, a bool"),
+        ({"k": 0}, "the number k of documents is 0. Give a whole number from 1."),
+        ({"k": 2.5}, "the number k of documents is 2.5, a float. Give a whole number from 1."),
+        ({"k": True}, "the number k of documents is True, a bool"),
         ({"mode": "x"}, "mode='x' is not known. Give one of hybrid, semantic, keyword."),
         ({"rescore": "x"}, "rescore='x' is not known. Give one of none, asymmetric, float."),
         ({"threads": 0}, "the number of threads is 0. Give a whole number from 1."),

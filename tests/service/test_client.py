@@ -165,7 +165,7 @@ def test_a_password_in_the_url_is_in_no_error() -> None:
 def test_a_limit_that_is_none_is_refused(name: str, value: Any) -> None:
     """Attempts that count down from 1.5 would never end."""
     for kind in (Client, AsyncClient):
-        with pytest.raises(UsageError, match=f"{name}="):
+        with pytest.raises(UsageError, match=f"{name}(=| is )"):
             kind("http://test", **{name: value})
 
 

@@ -256,11 +256,11 @@ class Index(Browsing):
             hits.
 
         Raises:
-            TexthashError: k is below 1, or the radius is negative.
-            UsageError: There is neither a query nor vectors, the model cannot read the vectors, or no document has an
-                attribute of the filter.
+            UsageError: k is below 1, or the radius is negative; there is neither a query nor vectors, the model cannot
+                read the vectors, or no document has an attribute of the filter.
         """
         where = self._where(labels, filter)
+        check_whole("number k of documents", k, least=1)
         check_whole("number of threads", threads, least=1)
         check_whole("number of candidates", candidates, least=1)
         options = self._options(k, texts=query is not None, mode=mode, weight=weight, rescore=rescore, radius=radius)

@@ -51,14 +51,10 @@ def check_window(limit: int, offset: int) -> None:
     """Check that limit and offset of a search are in range.
 
     Raises:
-        TexthashError: ``limit`` or ``offset`` is no whole number, ``limit`` is below 1, or ``offset`` is negative.
+        UsageError: ``limit`` or ``offset`` is no whole number, ``limit`` is below 1, or ``offset`` is negative.
     """
-    for name, value in (("limit", limit), ("offset", offset)):
-        check_whole(name, value)
-    if limit < 1:
-        raise TexthashError(f"the limit is {limit}", "ask for at least one hit")
-    if offset < 0:
-        raise TexthashError(f"the offset is {offset}", "give 0 or more")
+    check_whole("limit", limit, least=1)
+    check_whole("offset", offset, least=0)
 
 
 def sorted_by_number(
