@@ -58,7 +58,7 @@ def test_what_has_no_known_word_finds_nothing_and_is_never_found(model):
     assert len(index.search("open a file", k=100)) == len(TEXTS)
 
 
-def test_a_saved_index_answers_alike(model, tmp_path):
+def test_a_saved_index_answers_alike(model, tmp_path, monkeypatch):
     index = texthash.Index(model, [*TEXTS, "zzyzx"], ids=[f"d{n}" for n in range(len(TEXTS) + 1)])
     opened = texthash.Index.open(index.save(tmp_path / "index"))
     assert len(opened) == len(index)
@@ -70,6 +70,12 @@ def test_a_saved_index_answers_alike(model, tmp_path):
         texthash.Index.open(tmp_path / "index")
     with pytest.raises(TexthashError, match="is not a saved index"):
         texthash.Index.open(tmp_path)
+    model.save(tmp_path / "trained" / "hasher")
+    monkeypatch.chdir(tmp_path)
+    for name in ("trained", tmp_path / "trained", "trained/hasher"):
+        with pytest.raises(UsageError, match=r"trained.* is a model, not an index\.") as raised:
+            texthash.Index.open(name)
+        assert "texthash.Index(texthash.load(...), texts)" in raised.value.remedy
 
 
 def test_words_of_titles_and_leads_count_by_their_weights_after_writes_and_reopening(model, tmp_path):

@@ -29,7 +29,7 @@ from texthash.io.atomic import is_local, remove_directory
 from texthash.io.claims import claim
 from texthash.io.copies import send
 from texthash.methods.registry import as_printed, decisive, found, get_method, resolved
-from texthash.models.files import registered_name
+from texthash.models.files import TRAINED, registered_name
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking import Run, Tracker, commit, data_digest
@@ -216,7 +216,7 @@ class Experiment:
             seconds = time.monotonic() - started
             shutil.rmtree(directory, ignore_errors=True)  # an earlier attempt of this run may have left it
             directory.mkdir(parents=True)
-            saved = Hasher.of(result.method.cpu(), self.corpus).save(directory / "hasher")
+            saved = Hasher.of(result.method.cpu(), self.corpus).save(directory / TRAINED)
             model_id = self.tracker.log_model(saved, run, name, _texts(self.corpus, 3))
         except BaseException as error:
             shutil.rmtree(directory, ignore_errors=True)

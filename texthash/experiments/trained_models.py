@@ -17,6 +17,7 @@ from texthash.io.copies import bring
 from texthash.io.folders import is_published, published_in
 from texthash.io.listing import matching
 from texthash.io.records import read_all, read_typed
+from texthash.models.files import TRAINED, age_of, read_hasher_record
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking import Run
@@ -73,7 +74,7 @@ class TrainedModel:
     @property
     def hasher(self) -> Path:
         """Directory of the saved hasher."""
-        return self.directory / "hasher"
+        return self.directory / TRAINED
 
     @property
     def name(self) -> str:
@@ -83,8 +84,6 @@ class TrainedModel:
     @property
     def edition(self) -> tuple[str, str]:
         """Corpus and edition of the training data; with ``corpus.limit`` the edition is not the configured one."""
-        from texthash.models.files import read_hasher_record
-
         record = read_hasher_record(self.hasher)
         return record.corpus, record.edition.name
 
@@ -115,7 +114,7 @@ class TrainedModel:
             raise UsageError(f"{directory} is no trained model: it has no {_RECORD}.", "give a directory under runs/.")
         record = read_typed(_record_type(), path, _REMEDY)
         config = parse_section(Config, record.config, f"{path} is broken: its config")
-        return cls(**{**vars(record), "directory": directory, "config": _completed(config, directory / "hasher")})
+        return cls(**{**vars(record), "directory": directory, "config": _completed(config, directory / TRAINED)})
 
 
 def readable_models(directories: Iterable[Path]) -> Iterator[TrainedModel]:
@@ -125,8 +124,6 @@ def readable_models(directories: Iterable[Path]) -> Iterator[TrainedModel]:
 
 def _completed(config: Config, saved: Path) -> Config:
     """Return the configuration with missing hyper-parameters filled in from the saved model."""
-    from texthash.models.files import read_hasher_record
-
     params = read_hasher_record(saved).params if saved.is_dir() else {}
     return config.derive(method={"params": {**params, **config.method.params}})
 
@@ -193,7 +190,7 @@ def make_report(
     from texthash.reporting.report import ReportedRun, report
 
     runs = []
-    for model in models:
+    for model in {model.directory: model for model in models}.values():
         if model.validation is None:
             raise UsageError(
                 f"{model.name} was trained on documents that have neither labels nor two known words, so it has no "
@@ -272,7 +269,7 @@ def _places(home: StateDir, broken: Literal["raise", "log"] = "log") -> Iterator
     read = partial(read_all, read=lambda path: (path, read_typed(_Place, path, _REMEDY, partly=True)), broken=broken)
     for path, place in chain.from_iterable(side_by_side(lambda name: list(read([root / name / _RECORD])), [*written])):
         name = path.parent.name
-        yield (place.number, place.created, 0.0 if place.number else written[name]), name
+        yield age_of(place.number, place.created, written[name]), name
 
 
 def _no_model(name: str, root: Path, names: Sequence[str]) -> TexthashError:

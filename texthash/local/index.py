@@ -121,12 +121,18 @@ class Index(Browsing):
         Raises:
             TexthashError: There is no such directory or release, or it is broken.
         """
+        from texthash.models.files import RECORD, TRAINED
         from texthash.models.query_encoder import QueryEncoder
 
         check_path("name", name)
         if Path(name, _DOCUMENTS).is_file():
             shard = MemoryShard.read(Path(name, _DOCUMENTS))
             return cls._of(QueryEncoder.open(Path(name, _MODEL)), [shard], shard.types)
+        if any(Path(name, inside, RECORD).is_file() for inside in ("", TRAINED)):
+            raise UsageError(
+                f"{name} is a model, not an index.",
+                "make an index of it, texthash.Index(texthash.load(...), texts), and open what its save(...) wrote.",
+            )
         if isinstance(name, Path) or "/" in name:
             raise TexthashError(
                 f"{name} is not a saved index.", "name a directory that Index.save wrote, or a release."

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from texthash.models.hasher import Hasher
 
 _REGISTRY = "models:/"
-_SAVED = "hasher.json"
 
 
 def load(name: str | Path) -> Hasher:
@@ -29,10 +28,11 @@ def load(name: str | Path) -> Hasher:
         TexthashError: There is no such model.
         ModelMismatchError: Its files are missing or do not belong together.
     """
+    from texthash.models.files import RECORD
     from texthash.models.hasher import Hasher
 
     check_path("name", name)
-    if Path(name, _SAVED).is_file():
+    if Path(name, RECORD).is_file():
         return Hasher.load(name)
     from texthash.deployment.model_refs import saved_hasher
     from texthash.paths import resolve_home

@@ -18,6 +18,7 @@ from texthash.paths import as_path, is_address
 
 FORMAT_VERSION = 1
 RECORD, WEIGHTS, VOCABULARY = "hasher.json", "model.safetensors", "vocabulary.json"
+TRAINED = "hasher"  # folder of the saved model in that of a trained one, beside its evaluation and report
 RESTORE = "restore the whole directory as it was saved, or train the model again."
 DIRECT = "direct"  # member of the weights' metadata: the form in which numpy encodes a few texts, as JSON
 MODEL_FILES = (RECORD, VOCABULARY, WEIGHTS)
@@ -51,6 +52,17 @@ class HasherRecord:
     vocabulary_hash: Sha256
     serves: str = ""
     files: dict[FileName, Sha256] | None = None
+
+
+def age_of(number: int, created: str, modified: float) -> tuple[int, str, float]:
+    """Return what puts trained models in the order of their age.
+
+    Args:
+        number: Place that the record tells, from 1; 0 in records of earlier versions.
+        created: Time of the record, in ISO 8601; empty in those.
+        modified: Time of the file of the record, which counts for those alone, as copies have times of their own.
+    """
+    return number, created, 0.0 if number else modified
 
 
 def registered_name(corpus: str, edition: str, bits: int) -> str:

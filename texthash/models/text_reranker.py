@@ -18,6 +18,7 @@ from texthash.corpora.prepared.batches import text_batch
 from texthash.errors import UsageError
 from texthash.methods.reranker import Reranker
 from texthash.models.encoding import device_of
+from texthash.models.files import TRAINED
 from texthash.models.hasher import Hasher
 
 CROSS_ENCODER = "cross-encoder:"
@@ -121,7 +122,7 @@ def open_reranker(name: str | Path, folder: Path | None = None) -> TextReranker:
     if str(name).startswith(CROSS_ENCODER):
         return CrossEncoder(str(name).removeprefix(CROSS_ENCODER))
     path = Path(name) if folder is None else folder / name
-    inner = path / "hasher"  # of a trained model, whose folder has its evaluation and report too
+    inner = path / TRAINED
     return BitsReranker(Hasher.load(inner if inner.is_dir() else path))
 
 
