@@ -93,7 +93,7 @@ def test_what_was_trained_is_found_again_whole(small_corpus, home):
         find_model(home, "nothing")
 
 
-def test_a_run_logs_records_and_saves_the_same_hyper_parameters(small_config, tmp_path, capsys):
+def test_a_run_logs_records_and_saves_the_same_hyper_parameters(small_config, tmp_path, capsys, monkeypatch):
     small_corpus = PreparedCorpus.open(prepare_corpus(small_config, StateDir(tmp_path)))
     study = _study(small_corpus, StateDir(tmp_path), method={"name": "itq", "bits": 16})
     model = study.train(0)
@@ -111,6 +111,9 @@ def test_a_run_logs_records_and_saves_the_same_hyper_parameters(small_config, tm
     small_corpus.manifest.warnings.append("every label is alike.")
     study.evaluate(model, test=True)
     assert capsys.readouterr().err.count("warning: every label is alike.") == 1, "one line for both splits"
+    monkeypatch.setattr("texthash.reporting.page.png", lambda figure: b"")
+    metrics = make_report([model, model]).metrics.splitlines()
+    assert [line.split(",")[2] for line in metrics] == ["split", "test", "validation"], "named twice, reported once"
     written_out = _study(small_corpus, StateDir(tmp_path), method={"name": "itq", "bits": 16, "params": expected})
     assert written_out.run_config(0) == study.run_config(0)
     again = written_out.train(0)

@@ -405,6 +405,25 @@ def test_warnings_are_shown(evaluation, undrawn):
     assert "a 16: The codes have collapsed." in page.markdown
 
 
+def test_a_method_without_learning_stands_once_in_the_table(evaluate, undrawn):
+    floor = {"itq 16": 0.4, "random": 0.1}
+    config = parse_config({"method": {"name": "itq", "bits": 16}})
+    itq = ReportedRun("itq", dataclasses.replace(evaluate(16), references=floor), config)
+    nash = ReportedRun("nash", dataclasses.replace(evaluate(16, 1), references=floor))
+
+    def first_cells(*runs):
+        page = report(runs)
+        return [tuple(row[:3]) for row in read(page.html).rows if len(row) > 6], page
+
+    cells, page = first_cells(itq, nash)
+    assert ("itq", "16", "any") in cells
+    assert ("nash", "16", "1") in cells
+    assert {cell[0] for cell in cells} >= {"random"}
+    assert ("itq 16", "", "") not in cells
+    assert "the seed does not change the models of the method" in page.markdown
+    assert ("itq 16", "", "") in first_cells(nash)[0]
+
+
 def test_configurations_follow_all_figures(evaluation, undrawn):
     config = parse_config({"method": {"name": "lsh", "bits": 16}})
     other = dataclasses.replace(evaluation, split="test")

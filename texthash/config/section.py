@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -16,10 +17,18 @@ from pydantic import (
 from texthash.errors import UsageError, nearest_name
 
 S = TypeVar("S", bound="Section")
+
+
+def _listed_once(values: tuple[int, ...]) -> tuple[int, ...]:
+    if twice := [value for number, value in enumerate(values) if value in values[:number]]:
+        raise ValueError(f"{twice[0]} is listed twice")
+    return values
+
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # The range that every random generator accepts.
-Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_listed_once)]
 Bits = Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
-Widths = Annotated[tuple[Bits, ...], Field(min_length=1)]
+Widths = Annotated[tuple[Bits, ...], Field(min_length=1), AfterValidator(_listed_once)]
 
 VARIABLES: dict[str, str] = {}
 """Environment variables by dotted key; each section adds its own."""

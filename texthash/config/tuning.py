@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from texthash.config.section import Section, Seed, Seeds
+from texthash.config.section import Section, Seed
 
 
 class Range(Section):
@@ -61,7 +61,9 @@ class TuningConfig(Section):
     )
     epochs: int | None = Field(None, ge=1, description="number of epochs of a trial; null: the method's default")
     grace_epochs: int = Field(2, ge=1, description="number of epochs before ASHA may stop a trial")
-    seeds: Seeds | None = Field(None, description="seeds of the final models, one each; null: training.seed alone")
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] | None = Field(
+        None, description="seeds of the final models, one each; null: training.seed alone"
+    )
     seed: Seed = Field(0, description="seed of the search")
     resume: bool | Literal["auto"] = Field(
         "auto",

@@ -173,13 +173,16 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) 
     rows: dict[tuple[str, int], list[ReportedRun]] = {}
     for run in runs:
         rows.setdefault((run.method, run.evaluation.bits), []).append(run)
+    whole = {f"{method} {bits}": members[0] for (method, bits), members in rows.items()}
     references = {
-        name: value for run in runs for name, value in {**run.evaluation.references, **run.references}.items()
+        name: value
+        for run in runs
+        for name, value in {**run.evaluation.references, **run.references}.items()
+        if name not in whole  # a method without learning that is a row of its own
     }
     add_leaderboard(page, rows, references)
     _warnings(page, runs, len(rows))
 
-    whole = {f"{method} {bits}": members[0] for (method, bits), members in rows.items()}
     ranked = sorted(whole, key=lambda name: -whole[name].evaluation.metrics[first.main])
     if len(whole) > _DRAWN:
         page.text(f"Plotted below: the {_DRAWN} of {len(whole)} models with the highest {title}; the table lists all.")

@@ -65,7 +65,7 @@ def evaluate_runs(paths: Sequence[Path], qrels: Path, cuts: Cuts = Cuts()) -> Re
     judgements = read_qrels(qrels)
     results: list[RowResult] = []
     notes: list[str] = []
-    for path in paths:
+    for path in dict.fromkeys(paths):
         _, lists, judged, own = against(read_run(path), judgements)
         check_answerable(judged)
         histograms = [bucketed(*pair) for pair in zip(lists, judged, strict=True)]
