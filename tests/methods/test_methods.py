@@ -242,6 +242,14 @@ class TestEveryMethod:
         assert np.array_equal(codes[0], codes[3])
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ITERATIVE])
+def test_a_seed_changes_what_is_random_alone(name, small_corpus, fitted):
+    train, shape = small_corpus.train, shape_for(name, small_corpus)
+    other = fit(narrow(name, shape, seed=1), train, SHORT.derive(seed=1)).method
+    codes = [Hasher.of(method, small_corpus).encode_split(train) for method in (fitted(name).method, other)]
+    assert np.array_equal(*codes) == (not get_method(name).card.random)
+
+
 @pytest.mark.parametrize("name", MEDIAN_CUT)
 def test_median_cuts_balance_the_training_documents(name, small_corpus, fitted):
     method = fitted(name).method
@@ -253,6 +261,7 @@ def test_the_methods_with_gradient_stages_and_median_cuts_are_those_tested_apart
     built = {name: build(name, encoded_shape, BITS) for name in NAMES}
     assert [n for n in NAMES if any(isinstance(s, GradientStage) for s in built[n].stages())] == ITERATIVE
     assert [n for n in NAMES if built[n].binarizer.needs_train] == MEDIAN_CUT
+    assert all(get_method(n).card.random for n in ITERATIVE)
 
 
 @pytest.mark.parametrize("name", ITERATIVE)

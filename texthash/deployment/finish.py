@@ -11,7 +11,7 @@ from texthash.deployment.release_model import has_nothing_to_release, make_relea
 from texthash.executor import RayExecutor
 from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import best_of
-from texthash.methods.registry import get_method
+from texthash.methods.registry import distinct_seeds, get_method
 from texthash.progress import log_line, warn
 from texthash.tracking import Run
 
@@ -40,7 +40,7 @@ def finish(experiment: Experiment, parent: Run, sweep: Path, found: SweepResult 
     with parent:
         models = [
             experiment.find_trained(seed, parent) or experiment.train(seed, parent=parent, distributed=True)
-            for seed in experiment.config.seeds
+            for seed in distinct_seeds(experiment.config.method.name, experiment.config.seeds)
         ]
         evaluations = [experiment.evaluate(model, test=True) for model in models]
         page = experiment.report(models, parent)

@@ -13,6 +13,7 @@ from texthash.executor import Executor, LocalExecutor
 from texthash.experiments import experiment
 from texthash.experiments.experiment import Experiment, corpus_of
 from texthash.experiments.trained_models import TrainedModel, best_of, find_model
+from texthash.methods.registry import distinct_seeds
 from texthash.nodes import check_tracking
 from texthash.paths import StateDir
 from texthash.progress import step
@@ -91,12 +92,13 @@ def prepare(config: Config, home: StateDir, executor: Executor = LocalExecutor()
 def train(config: Config, home: StateDir, executor: Executor = LocalExecutor()) -> Trained:
     """Train one model with each of ``config.seeds`` and evaluate all on validation; the test split is not used.
 
-    On a cluster the models are trained by Ray Train. An interrupted call continues from the last epoch.
+    A method whose models do not depend on the seed is trained with the first alone. On a cluster the models are trained
+    by Ray Train. An interrupted call continues from the last epoch.
     """
     study = _experiment(config, home, executor)
     with study.start("train") as parent, step("train"):
         models, figures = [], []
-        for seed in config.seeds:
+        for seed in distinct_seeds(config.method.name, config.seeds):
             models.append(study.train(seed, parent=parent, distributed=executor.remote))
             figures.append(study.evaluate(models[-1], test=False))
         page = study.report(models, parent)

@@ -73,6 +73,8 @@ class Card:
         serving_mode: Kind of search: by Hamming distance, with or without a second look at the candidates of it; or
             ``rerank_only``, the candidates of another search: such a method is neither indexed nor released.
         paper: Published hyper-parameters; None if none are known.
+        random: Whether the seed of the training changes the model. It does not change one of closed form that draws
+            nothing, or draws from a generator of its own.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Card:
     deviations: tuple[str, ...] = ()
     serving_mode: Serves = "hamming"
     paper: Printed | None = None
+    random: bool = True
 
     @property
     def only_reranks(self) -> bool:

@@ -55,6 +55,7 @@ class ITQ(ProjectedMethod):
         citation="Gong & Lazebnik, 2011",
         fidelity="reconstructed",
         paper=Printed("recalled from the paper", {"iterations": 50}),
+        random=False,
     )
     search_space = {"iterations": Choice(10, 50, 100)}
 

@@ -25,6 +25,7 @@ class PCAH(ProjectedMethod):
         tags=(),
         citation="Wang, Kumar & Chang, 2012",
         fidelity="reconstructed",
+        random=False,
     )
 
     weighting = "unit_bm25"  # as itq

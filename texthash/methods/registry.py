@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -63,6 +63,11 @@ def get_method(name: str) -> type[HashMethod]:
         raise UsageError(
             f"there is no method {name!r} ({nearest_name(name, methods())}).", "`texthash methods` lists them."
         ) from None
+
+
+def distinct_seeds(name: str, seeds: Sequence[int]) -> tuple[int, ...]:
+    """Return the seeds by which models of a method differ: only the first where the seed changes nothing."""
+    return tuple(seeds) if get_method(name).card.random else tuple(seeds[:1])
 
 
 def hyperparameters(name: str) -> dict[str, Any]:

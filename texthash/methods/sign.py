@@ -33,6 +33,7 @@ class Sign(ProjectedMethod):
         citation="Torralba, Fergus & Weiss, 2008",
         fidelity="reconstructed",
         deviations=("cut at the mean or at zero rather than at the median",),
+        random=False,
     )
 
     center: bool = Field(True, description="Cut at the mean of the training documents rather than at zero.")

@@ -30,6 +30,7 @@ class SpectralHashing(HashMethod):
         tags=(),
         citation="Weiss, Torralba & Fergus, 2008",
         fidelity="code",
+        random=False,
     )
 
     def make_layers(self) -> None:

@@ -38,6 +38,7 @@ class STH(HashMethod):
         fidelity="code",
         deviations=("the neighbour graph is symmetrised, max(W, W^T); the port that was read leaves it directed",),
         paper=Printed("the author's demonstration, as quoted elsewhere", {"neighbours": 25}),
+        random=False,
     )
     search_space = {
         "neighbours": Choice(10, 20, 25, 50),

@@ -11,12 +11,14 @@ import numpy as np
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import FIRST_CUTS, TITLE
 from texthash.evaluation.significance import LEVEL, ROUNDS, holm, permutation_test
+from texthash.methods.registry import get_method
 from texthash.reporting.page import Page
 from texthash.reporting.pareto import Costs, non_dominated
 
 if TYPE_CHECKING:
     from texthash.reporting.report import ReportedRun
 
+ANY = "any"
 _SPEED_STEP = 1.25
 Row = tuple[str, int]  # a method and a width
 TEST_NOTE = (
@@ -50,7 +52,7 @@ def add_leaderboard(page: Page, rows: Mapping[Row, Sequence[ReportedRun]], refer
             [
                 method,
                 str(bits),
-                str(len(runs)),
+                _seeds(runs),
                 f"{_spread(runs, main)} [{worst}, {best}]",
                 *([tested.get((method, bits), "")] if tested else []),
                 *([f"{published.published:.4f}" if published is not None else ""] if printed else []),
@@ -64,6 +66,8 @@ def add_leaderboard(page: Page, rows: Mapping[Row, Sequence[ReportedRun]], refer
     for name, value in references.items():
         table.append([name, "", "", f"{value:.4f}", *[""] * (len(columns) - 4)])
     page.table(columns, table, breaks=breaks)
+    if any(row[2] == ANY for row in table):
+        page.text(f"Seeds, {ANY}: the seed does not change the models of the method, so there is one.")
     if tested:
         page.text(TEST_NOTE)
     for source in sources:
@@ -149,6 +153,12 @@ def title_of(one: Evaluation) -> str:
 def mean_of(runs: Sequence[ReportedRun], metric: str) -> float:
     """Return the mean of a metric over the seeds of a row."""
     return statistics.fmean(run.evaluation.metrics[metric] for run in runs)
+
+
+def _seeds(runs: Sequence[ReportedRun]) -> str:
+    """Return the number of the seeds of a row, or that it is the same for any."""
+    config = runs[0].config
+    return ANY if config is not None and not get_method(config.method.name).card.random else str(len(runs))
 
 
 def _by_query(runs: Sequence[ReportedRun]) -> np.ndarray:

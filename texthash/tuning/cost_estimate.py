@@ -10,7 +10,8 @@ from texthash.config import Config
 from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.io.listing import matching
 from texthash.io.records import read_all, read_typed
-from texthash.methods.registry import build, resolved
+from texthash.methods.registry import build, distinct_seeds, resolved
+from texthash.models.files import age_of
 from texthash.paths import StateDir
 from texthash.tuning.sweep import REDUCTION
 from texthash.tuning.trial import planned_epochs
@@ -68,7 +69,7 @@ def cost(config: Config, home: StateDir) -> dict[str, Any]:
         least += alive * (rung - done)
         alive = max(1, alive // REDUCTION) if tuning.scheduler == "asha" else alive
         done, rung = rung, min(rung * REDUCTION, epochs)
-    finals = final * len(config.seeds)
+    finals = final * len(distinct_seeds(chosen.name, config.seeds))
     source, seconds = _seconds_of_an_epoch(config, home)
     side_by_side = max(1, min(tuning.concurrent, tuning.trials))
 
@@ -104,7 +105,7 @@ def _seconds_of_an_epoch(config: Config, home: StateDir) -> tuple[str | None, fl
         seconds = [report.seconds for report in record.history if report.terms]
         if seconds:
             distance = abs(method.bits - config.method.bits)
-            age = (record.number, record.created, 0.0 if record.number else modified)
+            age = age_of(record.number, record.created, modified)
             found.append((-distance, age, path.parent.name, sum(seconds) / len(seconds)))
     if not found:
         return None, None

@@ -24,7 +24,7 @@ def _plan(**changes):
         "seeds": [0, 1],
         "methods": {
             "lsh": {},
-            "itq": {"seeds": [0]},
+            "itq": {},
             "wide": {"method": "nash", "params": {"hidden": 64}, "bits": [8]},
         },
         **changes,
@@ -42,7 +42,7 @@ def test_every_combination_is_a_cell_once():
     trained = [row[1:] for row in rows if row[0] == "model"]
     assert trained == [
         *[("lsh", bits, seed) for bits in (8, 16) for seed in (0, 1)],
-        *[("itq", bits, 0) for bits in (8, 16)],
+        *[("itq", bits, 0) for bits in (8, 16)],  # the same model for every seed
         *[("wide", 8, seed) for seed in (0, 1)],
     ]
     wide = next(cell for cell in cells if cell.row == "wide" and cell.seed == 1)
@@ -67,6 +67,8 @@ def test_a_cell_is_known_by_what_decides_its_figures():
     [
         ({"methods": {"nahs": {}}}, "did you mean 'nash'"),
         ({"methods": {"nash": {"params": {"hiden": 3}}}}, "did you mean 'hidden'"),
+        ({"bits": [16, 16]}, "bits=.*16 is listed twice"),
+        ({"methods": {"lsh": {"seeds": [1, 1]}}}, "1 is listed twice"),
         ({"bits": [12]}, r"bits\.0=12: .*multiple of 8"),
         ({"seed": [1]}, r"unknown key 'seed' \(did you mean 'seeds'"),
         ({"methods": {"lsh": {"bit": [8]}}}, "unknown key 'methods.lsh.bit'"),

@@ -32,7 +32,7 @@ from texthash.evaluation.baselines.quantized_embeddings import WHOLE, Cut
 from texthash.evaluation.scoring import check_selection_metric
 from texthash.input_files import read_settings
 from texthash.methods.registry import decisive as of_method
-from texthash.methods.registry import resolved
+from texthash.methods.registry import distinct_seeds, resolved
 
 Kind = Literal["model", "encoder", "reference"]
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -73,7 +73,8 @@ class Plan(Section):
         name: Name of the study; its directory is ``runs/studies/<name>`` in the state directory.
         corpora: Complete configurations, one for each corpus and edition. In a file: names of YAML files in the same
             directory, or mappings; the section ``settings`` of the file overrides each.
-        bits, seeds: Widths and seeds of all rows that have none of their own.
+        bits, seeds: Widths and seeds of all rows that have none of their own. A method whose models do not depend on
+            the seed is trained with the first alone.
         methods: Rows of methods by name.
         encoders: Rows of quantized embeddings by the name of the sentence encoder.
         references: Real-valued vectors whose cosine is a reference: ``tfidf``, or a sentence encoder. Those of
@@ -130,7 +131,7 @@ class Plan(Section):
                         yield Cell("encoder", row, _with(config, encoder, bits), cut, bits)
             for row, chosen in self.methods.items():
                 for bits in chosen.bits or self.bits:
-                    for seed in chosen.seeds or self.seeds:
+                    for seed in distinct_seeds(chosen.method or row, chosen.seeds or self.seeds):
                         yield Cell("model", row, _configured(config, row, chosen, bits, seed), "", bits, seed)
 
     def printed(self, corpus: str, edition: str, row: str, bits: int) -> Published | None:

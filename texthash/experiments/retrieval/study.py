@@ -36,6 +36,7 @@ from texthash.experiments.retrieval.towers import tower_rows
 from texthash.io.atomic import write_json, write_text
 from texthash.io.claims import claim
 from texthash.io.copies import send
+from texthash.methods.registry import distinct_seeds, get_method
 from texthash.models.hasher import Hasher
 from texthash.models.text_reranker import BitsReranker
 from texthash.paths import DATA_VARIABLE, StateDir
@@ -163,7 +164,8 @@ def _results(
             config = plan.configured(base, method, bits)
             experiment = Experiment(config, home, prepare(config, home))
             kinds: dict[int, list[RowResult]] = defaultdict(list)
-            for seed in chosen.seeds or plan.seeds:
+            seeds = distinct_seeds(config.method.name, chosen.seeds or plan.seeds)
+            for seed in seeds:
                 model = Hasher.load(experiment.train(seed).hasher)
                 if model.method.card.serving_mode == "rerank_only":
                     for place, row in enumerate(_reranked(model, searches, rows, collection)):
@@ -175,9 +177,11 @@ def _results(
                 searches = [keyword[0], fused]
                 for place, row in enumerate([*tower_rows(of), *codes, fused]):
                     kinds[place].append(searched(row, collection, cuts))
+            of_seeds = f", mean of {len(seeds)} seeds" if len(seeds) > 1 else ""
+            if not get_method(config.method.name).card.random:
+                of_seeds = ", the same for every seed"
             for found in kinds.values():
-                how = f"{found[0].how}, mean of {len(found)} seeds" if len(found) > 1 else found[0].how
-                yield replace(averaged(found), how=how)
+                yield replace(averaged(found), how=f"{found[0].how}{of_seeds}")
 
 
 def _reranked(model: Hasher, searches: list[Row], others: list[Row], collection: Collection) -> Iterator[Row]:
