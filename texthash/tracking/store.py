@@ -57,17 +57,14 @@ def store_errors(uri: str, what: str) -> Iterator[None]:
         yield
     except (MlflowException, RequestException) as error:
         kind = StoreUnavailableError if _is_unavailable(error) else StoreError
-        problem = f"the MLflow store {without_secrets(uri)} failed in {what}"
+        why = _first_line(error, uri)
+        remedy = "check that tracking.uri is right, that the store runs, and that it has disk space and write access"
         if _NO_SPACE.search(str(error)):  # the cause is in the middle of a long text, and known by nothing else
-            raise StoreError(
-                f"{problem}: the disk is full: {_first_line(error, uri)}",
-                "make room on the disk of the store, or of its artifacts; then run the command again.",
-                getattr(error, "error_code", ""),
-            ) from error
+            kind, why = StoreError, f"the disk is full: {why}"
+            remedy = "make room on the disk of the store, or of its artifacts"
         raise kind(
-            f"{problem}: {_first_line(error, uri)}",
-            "check that tracking.uri is right, that the store runs, and that it has disk space and write access; then "
-            "run the command again.",
+            f"the MLflow store {without_secrets(uri)} failed in {what}: {why}",
+            f"{remedy}; then run the command again.",
             getattr(error, "error_code", ""),
         ) from error
 
