@@ -41,7 +41,6 @@ from texthash.index.storage.row_addresses import StoredRows, difference
 from texthash.index.storage.shard_format import (
     DOCUMENT_FIELDS,
     ShardManifest,
-    lists_files,
     open_documents,
     read_manifest,
 )
@@ -147,7 +146,7 @@ class Shard:
         digests = recorded(path) if version is None else check_manifest(path, version)
         with reading(str(path)):
             dataset = open_documents(path, version, manifest.bits)
-            check_opened(path, dataset, digests, lists_files(path))
+            check_opened(path, dataset, digests, manifest.lists_files)
             mapped = map_of(path, dataset, copies)
         read = map_contents(files, path, dataset, mapped, manifest.bits, checksum)
         keywords = StoredKeywords(str(path), read.rows, read.keywords)

@@ -23,7 +23,7 @@ from texthash.index.storage.checksum import Checksum
 from texthash.index.storage.document_map import newest_map
 from texthash.index.storage.file_digests import add_missing, check_files, check_listed, check_manifest, files_of
 from texthash.index.storage.lance_errors import reading
-from texthash.index.storage.shard_format import kind_of, lists_files, open_documents, shard_of
+from texthash.index.storage.shard_format import kind_of, open_documents, read_manifest, shard_of
 from texthash.progress import track
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _files(home: StateDir, record: Release, shard: int) -> str:
         files.add(mapped)
     # Files of other versions are checked too: releases, snapshots and the next writer need them.
     others = [name for name in known if name not in files and (path / name).exists()]
-    if lists_files(path):
+    if read_manifest(path).lists_files:
         check_listed(path, files, known)
     unknown = check_files(path, [*files, *others], known)
     found = f"version {version} of {record.shards[shard].uri}, codes of {record.bits} bits, "

@@ -127,17 +127,22 @@ class ShardManifest(ShardIdentity):
         checksum: Checksum of their numbers and codes, see :class:`Checksum`, in hexadecimal.
         next_number: One more than the largest document number of the whole index.
         lance_version: Version of the dataset as built.
+        format: Version of the format.
     """
 
     documents: int
     checksum: RowChecksum
     next_number: int
     lance_version: int
+    format: int = FORMAT_VERSION
 
+    @property
+    def lists_files(self) -> bool:
+        """Whether all files of the shard have recorded digests, by the version of texthash that built it.
 
-@dataclass(frozen=True, kw_only=True)
-class _Record(ShardManifest):
-    format: int
+        What is not listed is not read then. A shard of an earlier version has digests of what was written to it later.
+        """
+        return self.format >= _WITH_DIGESTS
 
 
 def described(bits: int, vectors: Vectors | None, model: str) -> str:
@@ -237,7 +242,7 @@ def write_shard(
             lance_version=dataset.version,
         )
         record(partial, files_of(dataset), dataset.version)
-        members = {"format": FORMAT_VERSION, **asdict(manifest)}
+        members = asdict(manifest)
         write_text(partial / MANIFEST, json.dumps(sealed(members), indent=2))
         if is_local(path):
             FsyncTracker(partial).sync()
@@ -284,14 +289,6 @@ def is_written(path: Path) -> bool:
     return is_published(path, MANIFEST)
 
 
-def lists_files(path: Path) -> bool:
-    """Return whether all files of a shard have recorded digests, by the version of texthash that built it.
-
-    What is not listed is not read then. A shard of an earlier version has digests of what was written to it later.
-    """
-    return bool(read_record(path / MANIFEST, _RESTORE)["format"] >= _WITH_DIGESTS)
-
-
 def read_manifest(path: Path) -> ShardManifest:
     """Read the manifest of a shard.
 
@@ -310,8 +307,7 @@ def read_manifest(path: Path) -> ShardManifest:
             f"{path} has index format {found!r}, but this version reads {FORMAT_VERSION}.",
             "upgrade texthash." if newer else "build the index again.",
         )
-    made = typed(_Record, record, file, remedy)
-    return ShardManifest(**{field.name: getattr(made, field.name) for field in fields(ShardManifest)})
+    return typed(ShardManifest, record, file, remedy)
 
 
 def read_index(index: Path) -> list[ShardManifest]:
@@ -378,7 +374,7 @@ def check_version(path: Path, version: int, bits: int) -> lance.LanceDataset:
     known = check_manifest(path, version)
     dataset = open_documents(path, version, bits)
     files = files_of(dataset)
-    if lists_files(path):
+    if read_manifest(path).lists_files:
         check_listed(path, files, known)
     check_files(path, files, known)
     return dataset
