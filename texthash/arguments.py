@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -20,6 +20,19 @@ def check_whole(name: str, value: Any, least: int | None = None, unit: str = "")
         raise UsageError(f"the {name} is {value!r}, a {type(value).__name__}.", remedy)
     if least is not None and value < least:
         raise UsageError(f"the {name} is {value}.", remedy)
+
+
+def check_strings(name: str, values: Iterable[Any]) -> None:
+    """Check that the members of a list are strings.
+
+    Raises:
+        UsageError: One is not; the error names its position.
+    """
+    for place, value in enumerate(values):
+        if not isinstance(value, str):
+            raise UsageError(
+                f"{name}[{place}] is {value!r}, a {type(value).__name__}.", "give strings; leave out what is missing."
+            )
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from texthash.api.missing import is_missing
+from texthash.arguments import check_strings
 from texthash.errors import UsageError
 
 COLUMN = "text"
@@ -25,11 +26,8 @@ def as_texts(texts: Iterable[str], name: str = "texts", column: str = COLUMN) ->
         UsageError: ``texts`` is a single string, a mapping, or a table without that column; or a text is not a string.
     """
     values = _column(texts, name, column)
+    check_strings(name, values)
     for place, value in enumerate(values):
-        if not isinstance(value, str):
-            raise UsageError(
-                f"{name}[{place}] is {value!r}, a {type(value).__name__}.", "give strings; leave out what is missing."
-            )
         try:
             value.encode()
         except UnicodeEncodeError as error:  # no index could store it

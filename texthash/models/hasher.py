@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from texthash.arguments import check_choice, check_whole
+from texthash.arguments import check_choice, check_strings, check_whole
 from texthash.config import Edition, VectorKind
 from texthash.corpora.prepared.batches import Batch, text_batch
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
@@ -337,11 +337,7 @@ def _check_texts(texts: Any) -> None:
         raise UsageError(f"texts={texts[:40]!r} is one text.", "give a list of texts: [...].")
     if isinstance(texts, Mapping) or not hasattr(texts, "__len__") or getattr(texts, "ndim", 1) != 1:
         raise UsageError(f"texts is a {type(texts).__name__}.", "give a list of texts, or a column of a table.")
-    for place, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise UsageError(
-                f"texts[{place}] is {text!r}, a {type(text).__name__}.", "give strings; leave out what is missing."
-            )
+    check_strings("texts", texts)
 
 
 def _check_numbers(directory: Path, weights: dict[str, torch.Tensor]) -> None:
