@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from itertools import pairwise
 
 import httpx
@@ -20,6 +24,7 @@ from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
 from texthash.tracking import StoreUnavailableError, Tracker, offline
+from texthash.tracking.store import client_of
 from texthash.training.loop import EpochReport
 
 
@@ -31,6 +36,8 @@ class Server:
         self.uri, self.directory, self.process = f"http://127.0.0.1:{self.port}", directory, None
 
     def start(self):
+        if self.process is not None and self.process.poll() is None:
+            return
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.directory / 'server.db'}"]
         command += ["--artifacts-destination", str(self.directory / "artifacts")]
@@ -52,13 +59,72 @@ class Server:
             self.process.wait(30)
 
 
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(offline, "RETRY_SECONDS", 0.5)
-    found = Server(tmp_path)
+class Line:
+    """The way to a server by a port of its own. It can be cut while the server, whose start takes seconds, goes on."""
+
+    def __init__(self, server):
+        self.server, self.port = server, free_port()
+        self.uri, self._open, self._ends = f"http://127.0.0.1:{self.port}", None, []
+
+    def start(self):
+        self.server.start()
+        line = self
+
+        class Forward(socketserver.BaseRequestHandler):
+            def handle(self):
+                with socket.create_connection(("127.0.0.1", line.server.port)) as other:
+                    line._ends += [self.request, other]
+                    back = threading.Thread(target=_copy, args=(other, self.request), daemon=True)
+                    back.start()
+                    _copy(self.request, other)
+                    back.join()
+
+        socketserver.ThreadingTCPServer.allow_reuse_address = True
+        self._open = socketserver.ThreadingTCPServer(("127.0.0.1", self.port), Forward)
+        self._open.daemon_threads, self._open.block_on_close = True, False
+        threading.Thread(target=self._open.serve_forever, args=(0.05,), daemon=True).start()
+
+    def cut(self):
+        if self._open is not None:
+            self._open.shutdown()
+            self._open.server_close()
+            self._open = None
+        for end in self._ends:
+            _close(end)
+        self._ends.clear()
+
+
+def _copy(source, target):
+    with suppress(OSError):
+        while data := source.recv(65_536):
+            target.sendall(data)
+    _close(target)  # the other direction ends too
+
+
+def _close(end):
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    found = Server(tmp_path_factory.mktemp("server"))
+    client_of(f"sqlite:///{found.directory / 'server.db'}")  # its schema is made already
     yield found
     found.kill()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(offline, "RETRY_SECONDS", 0.5)
+
+
+@pytest.fixture
+def line(server):
+    found = Line(server)
+    yield found
+    found.cut()
 
 
 def _client(server):
@@ -119,12 +185,10 @@ def test_a_server_that_dies_in_mid_training_gets_the_rest_when_it_is_back(server
     assert client.get_model_version(study.model_name, "1").run_id == model.run.run_id
 
 
-def test_runs_that_begin_without_the_server_nest_when_they_are_sent(
-    server, small_corpus, tmp_path, monkeypatch, run_cli
-):
+def test_runs_that_begin_without_the_server_nest_when_they_are_sent(line, small_corpus, tmp_path, monkeypatch, run_cli):
     home = StateDir(tmp_path / "home")
     monkeypatch.setenv("TEXTHASH_HOME", str(home.root))
-    tracker = Tracker(TrackingConfig(uri=server.uri), home, "texthash-away")
+    tracker = Tracker(TrackingConfig(uri=line.uri), home, "texthash-away")
     method = build("lsh", small_corpus.shape, 16)
     for stage in method.stages():
         stage.fit(small_corpus.train)
@@ -138,18 +202,18 @@ def test_runs_that_begin_without_the_server_nest_when_they_are_sent(
         assert tracker.log_model(saved, child, "lsh", ["a text"]) == ""
         assert tracker.find("sweep/1").run_id == child.run_id
         child.epoch(_report(2))
-    status, out, _ = run_cli("doctor", "--json", f"tracking.uri={server.uri}")
+    status, out, _ = run_cli("doctor", "--json", f"tracking.uri={line.uri}")
     assert status == 1
     assert '"unsent runs"' in out
     status, _, err = run_cli("sync")
     assert status == 1
-    assert f"the MLflow store {server.uri} failed" in err
+    assert f"the MLflow store {line.uri} failed" in err
 
-    server.start()
+    line.start()
     status, out, err = run_cli("sync", "--json")
     assert status == 0, err
     assert out.count('"run"') == 2
-    client = _client(server)
+    client = _client(line)
     runs = {run.info.run_name: run for run in client.search_runs([tracker.experiment_id])}
     assert set(runs) == {"study", "child"}
     assert runs["child"].data.tags["mlflow.parentRunId"] == runs["study"].info.run_id == parent.server_id
@@ -162,18 +226,18 @@ def test_runs_that_begin_without_the_server_nest_when_they_are_sent(
     assert run_cli("sync", "--json")[1].strip() == "[]"
 
 
-def test_what_the_server_refuses_is_set_aside_and_does_not_block_the_rest(server, tmp_path, capsys):
-    server.start()
-    tracker = Tracker(TrackingConfig(uri=server.uri), StateDir(tmp_path / "home"), "texthash-refused")
+def test_what_the_server_refuses_is_set_aside_and_does_not_block_the_rest(line, tmp_path, capsys):
+    line.start()
+    tracker = Tracker(TrackingConfig(uri=line.uri), StateDir(tmp_path / "home"), "texthash-refused")
     run = tracker.start("refused", params={"a": 1})
-    server.kill()
+    line.cut()
     run.params({"a": 2})
     run.metrics({"b": 3.0})
-    server.start()
+    line.start()
     time.sleep(0.6)
     run.end()
     assert "1 entries of run" in (err := capsys.readouterr().err)
     assert "refused" in err
-    assert _client(server).get_run(run.run_id).data.metrics == {"b": 3.0}
+    assert _client(line).get_run(run.run_id).data.metrics == {"b": 3.0}
     assert run.status == "FINISHED"
     assert '"a": "2"' in (tmp_path / "home/runs/unsent" / run.run_id / "refused.jsonl").read_text()
