@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.test_reproduce import program
+from tests.pipelines.programs import program, run
 from texthash.experiments.trained_models import TrainedModel
 from texthash.index.releases.release import open_release
 from texthash.paths import StateDir
@@ -111,7 +111,7 @@ def test_runs_nest_and_test_figures_stand_there_once(done):
 
 
 def test_wrong_use_ends_with_2_and_one_line(settings, tmp_path):
-    result = _run("full.py", *settings, "method.bitz=8", home=tmp_path)
+    result = run("full", *settings, "method.bitz=8", home=tmp_path)
     assert result.returncode == 2
     assert "did you mean 'bits'?" in result.stderr
     assert "Traceback" not in result.stderr
@@ -129,12 +129,12 @@ def test_a_taken_port_is_told_before_the_work(settings, tmp_path):
 
 
 def test_a_job_refuses_a_relative_state_directory(settings, tmp_path):
-    result = _run("prepare.py", *settings, home=tmp_path, TEXTHASH_HOME="state", RAY_JOB_CONFIG_JSON_ENV_VAR="{}")
+    result = run("prepare", *settings, home=tmp_path, TEXTHASH_HOME="state", RAY_JOB_CONFIG_JSON_ENV_VAR="{}")
     assert result.returncode == 2
     assert "TEXTHASH_HOME=state is relative" in result.stderr
 
 
 def test_a_dry_run_prints_the_space(settings, tmp_path):
-    result = _run("tune.py", "--dry-run", *settings, home=tmp_path)
+    result = run("tune", "--dry-run", *settings, home=tmp_path)
     assert {row["parameter"] for row in json.loads(result.stdout)["space"]} >= {"learning_rate"}
     assert not list(tmp_path.iterdir()), "nothing is made"
