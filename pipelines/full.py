@@ -11,6 +11,7 @@ metrics as JSON.
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from texthash.paths import StateDir
 from texthash.progress import log_line, step
 from texthash.service.foreground import foreground
 from texthash.service.haproxy import haproxy_environment
+from texthash.service.ports import check_ports
 from texthash.tracking import open_store
 from texthash.tracking.links import how_to_open, runs_page, user_interface
 
@@ -38,6 +40,10 @@ STDOUT = sys.stdout
 
 def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> None:
     started = time.monotonic()
+    if not arguments.no_serve:  # before a cluster is started
+        check_searchable(get_method(config.method.name).card)
+        if not os.environ.get("RAY_ADDRESS"):
+            check_ports(config.service)
     open_store(config.tracking, home)
     with haproxy_environment(), cluster() as local:
         check_shared(home.state, home.store)
@@ -46,7 +52,6 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> None:
             from texthash.service.run import check_address, serve_release
 
             check_address(config.service)
-            check_searchable(get_method(config.method.name).card)
         _, summary = steps.tune(config, home, RayExecutor())
         if not arguments.no_serve:
             with step("serve"):

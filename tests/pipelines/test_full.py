@@ -121,11 +121,12 @@ def test_wrong_use_ends_with_2_and_one_line(settings, tmp_path):
 def test_a_taken_port_is_told_before_the_work(settings, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = _run("full.py", *settings, f"service.port={port}", home=tmp_path)
+        result = run("full", *settings, f"service.port={port}", home=tmp_path)
     assert result.returncode == 1
     assert f"127.0.0.1:{port} cannot be listened on" in result.stderr
     assert "== prepare" not in result.stderr
-    assert not (tmp_path / "corpora").exists()
+    assert "started a local cluster" not in result.stderr
+    assert not list(tmp_path.iterdir()), "nothing is made"
 
 
 def test_a_job_refuses_a_relative_state_directory(settings, tmp_path):
