@@ -24,7 +24,7 @@ from typing import Any
 
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
-from texthash.io.atomic import exclusive, write_json
+from texthash.io.atomic import exclusive, write_json, write_text
 from texthash.io.folders import copy_whole
 from texthash.io.listing import matching
 from texthash.io.outputs import naming
@@ -32,7 +32,14 @@ from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking.mlflow_calls import Entry, deliver
 from texthash.tracking.offline import known_unavailable, mark_unavailable, notify_once, reachable
-from texthash.tracking.store import StoreError, StoreUnavailableError, address_of, check_store, client_of
+from texthash.tracking.store import (
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+    address_of,
+    check_store,
+    client_of,
+)
 from texthash.tracking.unsent import (
     ENTRIES,
     FILES,
@@ -157,6 +164,7 @@ class Outbox:
 
         Raises:
             StoreUnavailableError: A server does not answer.
+            StoreFullError: The disk of a store is full; what is not sent stays.
         """
         sent = {}
         for run_id in self.pending():
@@ -192,8 +200,9 @@ class Outbox:
                     continue
                 try:
                     model = deliver(client, server, self._translated(entry, known.model))
-                except StoreUnavailableError:
-                    _write_lines(folder / ENTRIES, lines[number:])
+                except (StoreUnavailableError, StoreFullError, OSError):
+                    with suppress(OSError):  # also full: those before are sent again
+                        write_text(folder / ENTRIES, "".join(f"{left}\n" for left in lines[number:]))
                     raise
                 except StoreError as error:
                     refused += 1
@@ -287,13 +296,6 @@ def _append(path: Path, value: Mapping[str, Any]) -> None:
 def _lines(path: Path) -> list[str]:
     """Return the lines of a file; bytes that are not UTF-8 are replaced, so that only their line is broken."""
     return [line for line in path.read_bytes().decode(errors="replace").split("\n") if line]
-
-
-def _write_lines(path: Path, lines: list[str]) -> None:
-    partial = path.with_suffix(".partial")
-    with naming(path):
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    partial.replace(path)
 
 
 def open_store(config: TrackingConfig, home: StateDir) -> str:

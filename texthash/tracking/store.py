@@ -47,6 +47,10 @@ class StoreUnavailableError(StoreError):
     """Temporary failure: the store's server does not answer, or answers with a server error."""
 
 
+class StoreFullError(StoreError):
+    """Temporary failure: the disk of the store, or of its artifacts, is full."""
+
+
 @contextmanager
 def store_errors(uri: str, what: str) -> Iterator[None]:
     """Convert MLflow's exceptions to :class:`StoreError`, with one line that names the store and the call."""
@@ -56,11 +60,11 @@ def store_errors(uri: str, what: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException) as error:
-        kind = StoreUnavailableError if _is_unavailable(error) else StoreError
+        kind: type[StoreError] = StoreUnavailableError if _is_unavailable(error) else StoreError
         why = _first_line(error, uri)
         remedy = "check that tracking.uri is right, that the store runs, and that it has disk space and write access"
         if _NO_SPACE.search(str(error)):  # the cause is in the middle of a long text, and known by nothing else
-            kind, why = StoreError, f"the disk is full: {why}"
+            kind, why = StoreFullError, f"the disk is full: {why}"
             remedy = "make room on the disk of the store, or of its artifacts"
         raise kind(
             f"the MLflow store {without_secrets(uri)} failed in {what}: {why}",
