@@ -11,6 +11,7 @@ from typing import Any
 
 from texthash.cli.output import print_auto
 from texthash.cli.running import report_error
+from texthash.cli.streams import name_output
 from texthash.cli.utf8 import ensure_utf8
 from texthash.cluster import cluster
 from texthash.config import Config, load_config
@@ -63,9 +64,12 @@ def finish(main: Callable[[], Any], verbose: bool) -> int:
         Exit status: 0 for success, 1 for failure, 2 for wrong usage, 130 after Ctrl-C.
     """
     ensure_utf8()
+    name_output()
     show()
     try:
         result = main()
+        if result is not None:
+            print_auto(result)
     except KeyboardInterrupt:
         log_line("interrupted; run the same command again to resume")
         return 130
@@ -74,8 +78,6 @@ def finish(main: Callable[[], Any], verbose: bool) -> int:
         if failed is None:
             raise
         return failed
-    if result is not None:
-        print_auto(result)
     return 0
 
 

@@ -24,7 +24,7 @@ from texthash.cli import (
     writes,  # noqa: F401  (its commands are of the index)
 )
 from texthash.cli.running import run_app
-from texthash.cli.streams import open_closed_streams
+from texthash.cli.streams import name_output, open_closed_streams
 from texthash.cli.utf8 import ensure_utf8
 from texthash.paths import HOME_VARIABLE, as_path, is_address
 from texthash.progress import log_line
@@ -84,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:
         open_closed_streams()
         ensure_utf8()
+        name_output()
     status = run_app(app, arguments, lambda: _VERBOSE["traceback"])
     if status == _INTERRUPTED:
         log_line("interrupted; run the same command again to resume")

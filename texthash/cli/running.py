@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from texthash.cli.blank import refuse_blank
-from texthash.cli.streams import drop_output
+from texthash.cli.streams import drop_output, output_error
 from texthash.errors import UsageError, as_user_error, exit_status
 from texthash.logging import show
 from texthash.progress import log_line
@@ -28,7 +28,7 @@ def report_error(error: Exception, verbose: bool = False) -> int | None:
         error: Error that ended the program.
         verbose: True prints the traceback as well.
     """
-    known = as_user_error(error)
+    known = output_error(error) or as_user_error(error)
     if known is None:
         return None
     if verbose:
@@ -51,7 +51,7 @@ def run_app(
     try:
         os.getcwd()  # Without a working directory no relative path has a meaning, and torch cannot be loaded.
         status = _command(app)(arguments, standalone_mode=False)
-        _flush()
+        sys.stdout.flush()  # for what is still held back to be an error of the command
     except BrokenPipeError:
         drop_output()
         return _FAILED
@@ -61,15 +61,6 @@ def run_app(
             raise
         return failed
     return status if isinstance(status, int) else 0
-
-
-def _flush() -> None:
-    """Print what is still held back, for its errors to be those of the command."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        drop_output()
-        raise
 
 
 @lru_cache(maxsize=1)
