@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, make_dataclass
+from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
@@ -114,12 +114,26 @@ class TrainedModel:
             raise UsageError(f"{directory} is no trained model: it has no {_RECORD}.", "give a directory under runs/.")
         record = read_typed(_record_type(), path, _REMEDY)
         config = parse_section(Config, record.config, f"{path} is broken: its config")
-        return cls(**{**vars(record), "directory": directory, "config": _completed(config, directory / TRAINED)})
+        own = {"directory": directory, "run": _moved(record.run, directory)}
+        return cls(**{**vars(record), **own, "config": _completed(config, directory / TRAINED)})
 
 
 def readable_models(directories: Iterable[Path]) -> Iterator[TrainedModel]:
     """Yield the trained models of some directories; those with a broken record are logged instead."""
     return read_all(directories, TrainedModel.read, broken="log")
+
+
+def _moved(run: Run, directory: Path) -> Run:
+    """Return a run in the store of the state directory of its model, which may have been copied or moved since."""
+    runs = next((folder for folder in directory.parents if folder.name == "runs"), None)
+    if runs is None or not run.unsent:
+        return run
+    recorded, own = (StateDir(path.parent) for path in (Path(run.unsent).parent, runs))
+    return replace(
+        run,
+        uri=own.tracking_uri if run.uri == recorded.tracking_uri else run.uri,
+        unsent=str(runs / Path(run.unsent).name),
+    )
 
 
 def _completed(config: Config, saved: Path) -> Config:

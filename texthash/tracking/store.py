@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
@@ -17,6 +18,7 @@ from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
 from texthash.paths import StateDir
 from texthash.tracking.address import StoreAddress, full_address
+from texthash.tracking.moved import adopt_artifacts
 from texthash.tracking.schema import SQLITE, ensure_schema, schema_lock
 from texthash.uri import scrubbed, without_secrets
 
@@ -156,8 +158,10 @@ def check_store(config: TrackingConfig, home: StateDir) -> str:
     try:
         if uri.startswith("http"):
             _probe(uri, 10).raise_for_status()
+        elif uri == home.tracking_uri:
+            adopt_artifacts(uri, home.artifacts)
         client_of(uri).search_experiments(max_results=1)
-    except (StoreError, SQLAlchemyError, httpx.HTTPError, OSError, ImportError) as error:
+    except (StoreError, SQLAlchemyError, sqlite3.Error, httpx.HTTPError, OSError, ImportError) as error:
         reason = (error.__cause__ or error) if isinstance(error, StoreError) else error
         kind = StoreUnavailableError if uri.startswith("http") and _is_unavailable(error) else StoreError
         raise kind(

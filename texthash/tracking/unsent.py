@@ -119,9 +119,13 @@ def read_entry(line: str, files: Path) -> Entry:
         first = error.errors(include_url=False)[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     if kind == "artifact":
-        _check_artifact(Path(checked["path"]), files)
+        path = _moved(Path(checked["path"]), files)
+        _check_artifact(path, files)
+        checked["path"] = str(path)
     elif kind == "model":
-        _check_model(Path(checked["directory"]))
+        directory = _moved(Path(checked["directory"]), files.parents[2] / "models")
+        _check_model(directory)
+        checked["directory"] = str(directory)
     return checked
 
 
@@ -129,6 +133,12 @@ def read_entry(line: str, files: Path) -> Entry:
 def _model_of(kind: str) -> type[BaseModel]:
     members: dict[str, Any] = {name: (values, ...) for name, values in _KINDS[kind].items()}
     return create_model(kind, __config__=_CHECKED, op=(str, ...), **members)
+
+
+def _moved(path: Path, place: Path) -> Path:
+    """Return the path in the state directory of its entry, which may have been copied or moved since it was written."""
+    moved = place.joinpath(*path.parts[-2:])
+    return moved if moved.exists() else path
 
 
 def _check_artifact(path: Path, files: Path) -> None:

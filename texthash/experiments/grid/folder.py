@@ -313,11 +313,14 @@ class StudyFolder:
         if not path.is_file():
             return None
         directory = Path(read_typed(_Model, path, _CELL_REMEDY).directory)
+        own = home.runs / "models" / directory.name
         if not is_local(home.state):
             try:
-                return bring(home, home.runs / "models" / directory.name)
+                return bring(home, own)
             except FileNotFoundError:
                 return None
+        if own.is_dir():  # the state directory may have been copied or moved
+            directory = own
         if not directory.is_dir():
             return None
         if not directory.resolve().is_relative_to(home.runs.resolve()):
