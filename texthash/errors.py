@@ -21,6 +21,7 @@ _NO_FILES = (errno.EMFILE, errno.ENFILE)
 _IN_TEXT = re.compile(r"\(os error (\d+)\)")
 # NumPy, which writes an array by the C library, and SQLite say only in their texts that a disk is full.
 _NO_SPACE_IN_TEXT = re.compile(r"^\d+ requested and \d+ written$|database or disk is full")
+_READ_ONLY_IN_TEXT = "attempt to write a readonly database"  # of SQLite
 # Torch reports a failed allocation as an error of any kind.
 _NO_MEMORY_IN_TEXT = re.compile(r"DefaultCPUAllocator: .*allocate memory|CUDA out of memory")
 # Lance and Arrow say only in their texts that a store was busy or out of reach.
@@ -93,7 +94,7 @@ def as_user_error(error: BaseException) -> TexthashError | None:
             return TexthashError(
                 f"the disk is full: {cause}.", "make room, or set TEXTHASH_HOME to another disk; then run it again."
             )
-        if isinstance(cause, Exception) and _number(cause) in _NO_ACCESS:
+        if isinstance(cause, Exception) and is_no_access(cause):
             closed = _closed_folder(getattr(cause, "filename", None))
             where = f"; {closed} is closed to this user" if closed else ""
             return TexthashError(
@@ -194,6 +195,11 @@ def out_of_space(error: BaseException) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def is_no_access(error: BaseException) -> bool:
+    """Return whether an error says that a file or directory may not be read, or not be written."""
+    return _number(error) in _NO_ACCESS or _READ_ONLY_IN_TEXT in str(error)
 
 
 def _is_no_space(error: BaseException) -> bool:

@@ -6,7 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.small_disk import small_disk
+from texthash.config import TrackingConfig
+from texthash.paths import StateDir
+from texthash.tracking.store import StoreError, check_store
 
 _CHECK = """
 import sys
@@ -39,3 +44,13 @@ def test_a_store_that_did_not_fit_is_made_when_there_is_room(tmp_path: Path) -> 
         made = check(home)
         assert made.returncode == 0, made.stderr
         assert [path.name for path in home.iterdir()] == ["mlflow.db"]
+
+
+def test_a_store_on_a_disk_that_cannot_be_written_is_named_with_its_remedy(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 8) as disk:
+        subprocess.run(["mount", "-o", "remount,ro", str(disk.path)], check=True)
+        with pytest.raises(StoreError) as refused:
+            check_store(TrackingConfig(), StateDir(disk.path))
+    assert "Read-only file system" in refused.value.problem
+    assert str(disk.path / "mlflow.db") in refused.value.problem
+    assert refused.value.remedy.startswith("grant access to the file of the store")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
 from texthash.config import TrackingConfig
-from texthash.errors import TexthashError
+from texthash.errors import TexthashError, is_no_access
 from texthash.paths import StateDir
 from texthash.tracking.address import StoreAddress, full_address
 from texthash.tracking.moved import adopt_artifacts
@@ -166,13 +166,18 @@ def check_store(config: TrackingConfig, home: StateDir) -> str:
         kind = StoreUnavailableError if uri.startswith("http") and _is_unavailable(error) else StoreError
         raise kind(
             f"the MLflow store {uri} cannot be used: {_first_line(reason, uri)}",
-            _store_remedy(uri),
+            _store_remedy(uri, reason),
         ) from error
     return uri
 
 
-def _store_remedy(uri: str) -> str:
+def _store_remedy(uri: str, reason: BaseException) -> str:
     """Return the remedy for a store that cannot be used; only one that is reached over HTTP has a server to start."""
+    if is_no_access(reason):
+        return (
+            "grant access to the file of the store and to its directory, or set TEXTHASH_HOME to a directory that can "
+            "be written, or tracking.uri to another store."
+        )
     if uri.startswith("http"):
         return "start the server, or correct tracking.uri (null keeps runs in SQLite under TEXTHASH_HOME)."
     return (
