@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from texthash.config.shipped import find_config
 from texthash.errors import UsageError
+from texthash.input_files import require_file
 from texthash.io.outputs import output_folder, replaceable
 from texthash.paths import node_cache, resolve_home
 
@@ -110,7 +112,7 @@ def test_what_can_be_no_directory_is_refused_before_any_work(tmp_path, monkeypat
     assert variable in raised.value.remedy
 
 
-@pytest.mark.parametrize("use", [output_folder, replaceable])
+@pytest.mark.parametrize("use", [output_folder, replaceable, require_file, find_config])
 def test_an_address_is_no_path_of_this_machine(tmp_path, monkeypatch, use):
     monkeypatch.chdir(tmp_path)
     for name in ("s3://bucket/report", "file:///tmp/report"):

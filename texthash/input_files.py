@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from texthash.errors import TexthashError, UsageError
+from texthash.paths import local_path
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -37,12 +38,14 @@ def require_file(path: Path, remedy: str = "name a file.", error: type[TexthashE
 
     Raises:
         TexthashError: It does not exist, cannot be reached, or is a folder, pipe, socket or device.
+        UsageError: It is an address, which ``Path`` has made a name of this machine.
     """
     if not isinstance(path, Path):
         return path
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as problem:  # ValueError: a null character
+        local_path(path)
         raise error(f"{path} cannot be read: {_reason(problem)}.", remedy) from None
     if not os.access(path, os.R_OK):
         raise error(f"{path} cannot be read: access is denied.", "grant access to it, or name another file.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from texthash.errors import UsageError, nearest_name
+from texthash.paths import local_path
 
 SHIPPED = Path(__file__).parents[1] / "configs"  # a link to configs/ of the repository; a folder of files in a wheel
 
@@ -25,6 +26,7 @@ def find_config(name: str | Path, folder: Path = Path(), what: str = "configurat
     path = folder / name
     if path.exists():
         return path
+    local_path(name)
     shipped = {} if Path(name).is_absolute() else {str(f.relative_to(SHIPPED)): f for f in SHIPPED.rglob("*.yaml")}
     known = str(Path(name)).removeprefix("configs/")
     if known in shipped:
