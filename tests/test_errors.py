@@ -22,6 +22,13 @@ def test_a_full_disk_is_explained_however_deep_it_lies():
     assert known.remedy
 
 
+def test_of_the_error_of_a_task_only_the_line_on_the_disk_is_shown():
+    text = "Traceback:\n  in put\nx.StoreFullError: the store failed: database or disk is full\n  remedy: make room"
+    known = as_user_error(RuntimeError(text))
+    assert known is not None
+    assert known.problem == "the disk is full: the store failed: database or disk is full."
+
+
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
 def test_a_place_that_cannot_be_written_is_explained(number):
     known = as_user_error(OSError(number, "closed", "/data/x"))

@@ -21,6 +21,8 @@ _NO_FILES = (errno.EMFILE, errno.ENFILE)
 _IN_TEXT = re.compile(r"\(os error (\d+)\)")
 # NumPy, which writes an array by the C library, and SQLite say only in their texts that a disk is full.
 _NO_SPACE_IN_TEXT = re.compile(r"^\d+ requested and \d+ written$|database or disk is full")
+_FULL = re.compile(r"disk is full|No space left on device|Disk quota exceeded")
+_CLASS = re.compile(r"^[\w.]+(Error|Exception): ")
 _READ_ONLY_IN_TEXT = "attempt to write a readonly database"  # of SQLite
 # Torch reports a failed allocation as an error of any kind.
 _NO_MEMORY_IN_TEXT = re.compile(r"DefaultCPUAllocator: .*allocate memory|CUDA out of memory")
@@ -92,7 +94,8 @@ def as_user_error(error: BaseException) -> TexthashError | None:
             return cause
         if isinstance(cause, Exception) and _is_no_space(cause):
             return TexthashError(
-                f"the disk is full: {cause}.", "make room, or set TEXTHASH_HOME to another disk; then run it again."
+                f"the disk is full: {_said(cause)}.",
+                "make room, or set TEXTHASH_HOME to another disk; then run it again.",
             )
         if isinstance(cause, Exception) and is_no_access(cause):
             closed = _closed_folder(getattr(cause, "filename", None))
@@ -195,6 +198,15 @@ def out_of_space(error: BaseException) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says of a full disk; one that comes from a cluster has whole tracebacks in its text."""
+    lines = str(error).strip().splitlines()
+    if len(lines) < 2:
+        return str(error)
+    telling = [line for line in lines if _FULL.search(line)] or lines
+    return _CLASS.sub("", telling[-1].strip())
 
 
 def is_no_access(error: BaseException) -> bool:

@@ -21,6 +21,7 @@ from texthash.nodes import wait_for
 from texthash.progress import log_line
 from texthash.tracking import Run, Tracker
 from texthash.tuning import population
+from texthash.tuning.ray_state import can_continue
 from texthash.tuning.spaces import free_space, starting_point, to_tune
 from texthash.tuning.sweep_record import Sweep, SweepResult, TrialRecord
 from texthash.tuning.trial import METRIC, TrialSetting, judged_epochs, outcome_of, run_trial
@@ -105,7 +106,7 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
         run_trial(params, setting)
 
     trainable = tune.with_resources(texthash_trial, resources)
-    if tune.Tuner.can_restore(str(sweep.directory)):
+    if can_continue(sweep.directory) and tune.Tuner.can_restore(str(sweep.directory)):
         log_line(f"tune: continuing {sweep.directory.name}")
         return tune.Tuner.restore(str(sweep.directory), trainable, resume_unfinished=True, restart_errored=True)
     space = free_space(config)
