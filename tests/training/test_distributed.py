@@ -63,6 +63,9 @@ def _assert_same(result, alone):
 
 def test_two_workers_do_what_one_does_though_one_of_them_is_killed(ray_cluster, small_corpus, alone, tmp_path):
     marker = tmp_path / "killed"
+    cut_off = tmp_path / "storage" / "run" / "checkpoint_manager_snapshot.json"  # by a full disk
+    cut_off.parent.mkdir(parents=True)
+    cut_off.write_text('{"ray_version": "2')
     result = _train(small_corpus, tmp_path / "storage", on_epoch=_die_once(marker, epoch=2))
     assert marker.exists()
     _assert_same(result, alone)

@@ -9,15 +9,14 @@ import pytest
 
 from texthash.tuning.ray_state import can_continue
 
-_STATE, _SEARCH, _PICKLE = '{"trial_data": [1, 2]}', '{"seed": 0}', pickle.dumps({"a": [1, 2]})
+_STATE, _PICKLE = '{"trial_data": [1, 2]}', pickle.dumps({"a": [1, 2]})
 
 
 def state(folder: Path, stamp: str = "2026-01-01") -> Path:
     folder.mkdir(exist_ok=True)
     (folder / f"experiment_state-{stamp}.json").write_text(_STATE)
-    (folder / f"search_gen_state-{stamp}.json").write_text(_SEARCH)
-    (folder / f"searcher-state-{stamp}.pkl").write_bytes(_PICKLE)
-    (folder / "tuner.pkl").write_bytes(_PICKLE)
+    for name in (f"search_gen_state-{stamp}.json", f"searcher-state-{stamp}.pkl", "tuner.pkl"):
+        (folder / name).write_bytes(_PICKLE)  # one is called json, and is none
     (folder / "sweep.json").write_text("{}")
     return folder
 

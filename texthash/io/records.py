@@ -95,6 +95,15 @@ def read_record(path: Path, remedy: str, error: type[TexthashError] = TexthashEr
         raise error(f"{path} is broken: {problem}.", remedy) from None
 
 
+def is_record(path: Path) -> bool:
+    """Return whether a file holds a whole mapping in JSON, not a part, as a full disk leaves one that is not atomic."""
+    try:
+        read_record(path, "")
+    except TexthashError:
+        return False
+    return True
+
+
 def read_typed(
     kind: type[T],
     path: Path,

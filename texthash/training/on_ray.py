@@ -18,10 +18,12 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError, TexthashError
 from texthash.executor import RayExecutor
 from texthash.io.atomic import remove_directory
+from texthash.io.records import is_record
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import build
 from texthash.models.graphs import ensure_views
 from texthash.nodes import wait_for
+from texthash.progress import log_line
 from texthash.training.checkpoints import State, read_state, write_state
 from texthash.training.loop import EpochReport, TrainingResult, fit
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ray.train import ScalingConfig
 
 _STATE, _RESULT = "checkpoint.pt", "result.pt"
+_LIST = "checkpoint_manager_snapshot.json"  # of Ray Train
 # Longest time that workers wait for another one, which may be fitting a teacher or validating. The death of a worker
 # ends the wait of the others at once, so this only bounds a hang.
 _SILENCE_S = 4 * 3600
@@ -101,7 +104,7 @@ def train_distributed(
     cluster = cluster or ClusterConfig()
     wait_for(partial(_missing_resources, training), cluster.wait_s, [_resources(training)] * training.workers)
     place = storage.absolute() / name
-    if place.exists() and not training.resume:
+    if place.exists() and not (training.resume and _is_whole(place)):
         remove_directory(place)
     # All checkpoints are of this run by now, so workers that restart after a death resume from them in any case.
     resuming = training.derive(resume=True)
@@ -128,6 +131,15 @@ def train_distributed(
         raise TexthashError(f"the run {name} left no result in {place}.", "delete that directory and train again.")
     with outcome.checkpoint.as_directory() as directory:
         return _rebuild(method, corpus, training, encoder, read_state(Path(directory) / _RESULT))
+
+
+def _is_whole(place: Path) -> bool:
+    """Return whether Ray Train can read its list of a run's checkpoints, which it writes in place; log if it cannot."""
+    listed = place / _LIST
+    if not listed.exists() or is_record(listed):
+        return True
+    log_line(f"train: {listed} is broken, as a full disk leaves it: the training begins anew")
+    return False
 
 
 def scaling_of(training: TrainingConfig, cluster: ClusterConfig) -> ScalingConfig:

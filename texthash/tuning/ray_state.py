@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from texthash.io.listing import matching
+from texthash.io.records import is_record
 from texthash.progress import log_line
 
-_RECORDS = ("experiment_state-*.json", "search_gen_state-*.json")
-_PICKLES = ("searcher-state-*.pkl", "tuner.pkl")
 _NEEDED = ("experiment_state-*.json", "tuner.pkl")
-_STOP = b"."  # the last byte of a whole pickle
+_SEARCHERS = ("search_gen_state-*.json", "searcher-state-*.pkl")
+_BEGIN, _STOP = b"\x80", b"."  # of a pickle, which some files are that are called json
 
 
 def can_continue(directory: Path) -> bool:
@@ -23,7 +22,7 @@ def can_continue(directory: Path) -> bool:
     Args:
         directory: Ray Tune's experiment directory, which need not exist.
     """
-    files = {pattern: matching(directory, pattern) for pattern in (*_RECORDS, *_PICKLES)}
+    files = {pattern: matching(directory, pattern) for pattern in (*_NEEDED, *_SEARCHERS)}
     broken = [path for pattern, paths in files.items() for path in paths if not _is_whole(path)]
     if broken:
         log_line(
@@ -42,10 +41,4 @@ def can_continue(directory: Path) -> bool:
 
 def _is_whole(path: Path) -> bool:
     content = path.read_bytes()
-    if path.suffix == ".pkl":
-        return content.endswith(_STOP)
-    try:
-        json.loads(content)
-    except ValueError:
-        return False
-    return True
+    return content.endswith(_STOP) if content.startswith(_BEGIN) else is_record(path)
