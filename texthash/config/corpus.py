@@ -159,6 +159,11 @@ class CorpusConfig(Section):
         "owner/name; minilm[128] truncates texts after 128 word pieces. Your own: column:NAME of your tables, npy:FILE "
         "beside them. An embedder: openai:MODEL@URL or tei:URL, with #VARIABLE for the variable that holds its key",
     )
+    features_of: Literal["all", "train"] = Field(
+        "all",
+        description="documents whose vectors an encoder or embedder computes: all; or train, for a model of words that "
+        "only learns from vectors (method.params.teacher=features)",
+    )
     limit: int | None = Field(None, ge=1, description="number of first documents to use, for a quick trial; null: all")
 
     @field_validator("attributes")
@@ -178,7 +183,7 @@ class CorpusConfig(Section):
     def _without_the_usual(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out keys that have their default, so that records and digests from before these keys stay valid."""
         values: dict[str, Any] = serialize(self)
-        for name in ("text", "columns", "attributes"):
+        for name in ("text", "columns", "attributes", "features_of"):
             if getattr(self, name) == type(self).model_fields[name].default:
                 values.pop(name, None)
         return values

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texthash.config import IRRELEVANT_TO_WEIGHTS, Config
+from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.inputs import VECTORS
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.executor import Executor, LocalExecutor
 from texthash.experiments.trained_models import (
@@ -407,15 +409,37 @@ def prepare(config: Config, home: StateDir, *, executor: Executor = LocalExecuto
     """Prepare a corpus unless it is prepared, and return it.
 
     If ``corpus.features`` names a sentence encoder, the vectors are computed too.
+
+    Raises:
+        UsageError: ``corpus.features_of`` leaves out documents whose vectors the method reads.
     """
     from texthash.corpora.preparation.steps import prepare_corpus
 
+    of = _splits_with_vectors(config)
     corpus = PreparedCorpus.open(prepare_corpus(config.corpus, home, executor))
     if config.corpus.features:
         from texthash.corpora.prepared.embeddings.cache import ensure_features
 
-        ensure_features(corpus, config.corpus.features, executor)
+        ensure_features(corpus, config.corpus.features, executor, of)
     return corpus
+
+
+def _splits_with_vectors(config: Config) -> Sequence[str]:
+    if config.corpus.features_of == "all":
+        return SPLITS
+    method = config.method
+    if VECTORS & get_method(method.name).card.inputs_needed or method.params.get("input", "words") != "words":
+        raise UsageError(
+            f"corpus.features_of={config.corpus.features_of}: {method.name} reads the vectors of every document that it "
+            "encodes.",
+            "set corpus.features_of=all; or let the method read words: see its hyper-parameters input and teacher.",
+        )
+    if config.index.vectors == "features":
+        raise UsageError(
+            f"corpus.features_of={config.corpus.features_of}: index.vectors=features stores those of all documents.",
+            "set corpus.features_of=all, or index.vectors=null.",
+        )
+    return (config.corpus.features_of,)
 
 
 def corpus_of(model: TrainedModel, home: StateDir) -> PreparedCorpus:

@@ -143,6 +143,7 @@ def _documents(texts: Iterable[str] | None, features: NDArray[np.float32] | None
 
 def _reading_features(chosen: MethodConfig, with_texts: bool) -> MethodConfig:
     """Return the method with vectors as its input; raise :class:`UsageError` if it would not read them."""
+    from texthash.corpora.prepared.inputs import VECTORS
     from texthash.methods.registry import get_method, hyperparameters, methods
 
     names = hyperparameters(chosen.name)
@@ -151,7 +152,7 @@ def _reading_features(chosen: MethodConfig, with_texts: bool) -> MethodConfig:
     able = ", ".join(name for name in methods() if "input" in hyperparameters(name))
     if not with_texts:
         raise UsageError(f"{chosen.name} learns from texts, but there are only vectors.", f"use one of {able}.")
-    if get_method(chosen.name).card.inputs_needed & {"dense", "token_vectors"}:
+    if get_method(chosen.name).card.inputs_needed & VECTORS:
         return chosen
     if chosen.params.get("graph") == "features":
         return chosen

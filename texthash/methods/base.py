@@ -19,7 +19,7 @@ from texthash.config import Bits, Weighting
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import CorpusShape, Split
 from texthash.corpora.prepared.embeddings.sources import gives_token_vectors
-from texthash.corpora.prepared.inputs import OF_TEXT, Inputs
+from texthash.corpora.prepared.inputs import OF_TEXT, VECTORS, Inputs
 from texthash.errors import UsageError
 from texthash.methods import hyperparameters as declared
 from texthash.nn.binarizers import Binarizer
@@ -287,7 +287,7 @@ class HashMethod(nn.Module):
     @property
     def reads_features(self) -> bool:
         """Whether codes depend on the vectors of ``corpus.features``."""
-        return bool(self.encoding_inputs.needs & {"dense", "token_vectors"})
+        return bool(self.encoding_inputs.needs & VECTORS)
 
     @property
     def encoding_inputs(self) -> Inputs:
@@ -396,7 +396,7 @@ declared.declare(HashMethod)
 
 def check_vectors(card: Card, shape: CorpusShape) -> None:
     """Raise :class:`~texthash.errors.UsageError` if a method learns from vectors and the corpus has none."""
-    if card.inputs_needed & {"dense", "token_vectors"} and shape.encoder is None:
+    if card.inputs_needed & VECTORS and shape.encoder is None:
         raise UsageError(
             f"{card.name} learns from vectors of the documents, and the corpus has none.",
             "set corpus.features, such as minilm, another sentence encoder or column:NAME of your own tables, and "

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from texthash.config import CorpusConfig, TrainingConfig
+from texthash.config import CorpusConfig, TrainingConfig, parse_config
 from texthash.corpora.prepared.batches import batches, text_batch
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.embeddings import cache, encoder
@@ -25,9 +25,11 @@ from texthash.corpora.prepared.inputs import Inputs
 from texthash.corpora.prepared.manifest import config_hash
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
 from texthash.executor import LocalExecutor
+from texthash.experiments.experiment import prepare
 from texthash.methods import registry
 from texthash.methods.base import Card, GradientStage, HashMethod
 from texthash.models.hasher import Hasher
+from texthash.paths import StateDir
 from texthash.training.loop import fit
 
 from .conftest import save_encoder, save_transformer
@@ -84,6 +86,37 @@ def test_encoding_goes_on_where_it_ended(
         corpus.train.dense(name), SentenceEncoder(tiny_encoder).encode(texts_of(corpus, "train"))
     )
     ensure_features(corpus, str(tiny_encoder), Dying())
+
+
+def test_vectors_of_the_training_documents_alone(corpus_of: Corpora, tiny_encoder: Path) -> None:
+    corpus = corpus_of(50)
+    name = ensure_features(corpus, str(tiny_encoder), of=("train",))
+    assert len(corpus.train.dense(name)) == len(corpus.train)
+    with pytest.raises(CorpusError, match="documents of validation have no sentence vectors") as error:
+        corpus.validation.dense(name)
+    assert "features_of" in error.value.remedy
+    train = corpus.train.dense(name).copy()
+    assert ensure_features(corpus, str(tiny_encoder)) == name
+    assert len(corpus.validation.dense(name)) == len(corpus.validation)
+    np.testing.assert_array_equal(corpus.train.dense(name), train)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": {"name": "itq", "params": {"input": "both"}}},
+        {"method": {"name": "sapvae"}},
+        {"index": {"vectors": "features"}},
+    ],
+)
+def test_what_reads_all_vectors_is_refused_before_they_are_computed(
+    tmp_path: Path, tiny_encoder: Path, changes: dict[str, Any]
+) -> None:
+    corpus = {"name": "none", "path": str(tmp_path / "none.jsonl"), "features": str(tiny_encoder)}
+    config = parse_config({"corpus": {**corpus, "features_of": "train"}, **changes})
+    with pytest.raises(UsageError, match="features_of=train") as error:
+        prepare(config, StateDir(tmp_path))
+    assert "features_of=all" in error.value.remedy
 
 
 def test_another_model_of_the_same_name_is_refused(corpus_of: Corpora, tmp_path: Path) -> None:

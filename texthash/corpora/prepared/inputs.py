@@ -9,9 +9,10 @@ from texthash.config import Weighting
 from texthash.errors import CorpusError, UsageError
 
 NEEDS = ("tokens", "dense", "token_vectors", "neighbours", "labels", "pairs")
+VECTORS = frozenset({"dense", "token_vectors"})  # made of corpus.features
 # The only inputs on which a code may depend beside the bag of words. Labels, neighbours and pairs are for training: new
 # text has none of them, and encoding a query with its label or its answer would leak the relevance that is measured.
-OF_TEXT = frozenset({"tokens", "dense", "token_vectors"})
+OF_TEXT = VECTORS | {"tokens"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Inputs:
         if unknown := sorted(self.needs - known):
             names = ", ".join(need for need in NEEDS if need in known)
             raise UsageError(f"a batch cannot provide {', '.join(unknown)}.", f"needs may name: {names}.")
-        if self.needs & {"dense", "token_vectors"} and self.encoder is None:
+        if self.needs & VECTORS and self.encoder is None:
             raise CorpusError(
                 "the method needs dense vectors of the documents, and their source is not chosen.",
                 "set corpus.features, such as minilm or column:NAME; or choose a method that learns from words.",

@@ -8,7 +8,7 @@ raw text, so stemming and stop words do not affect it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -66,8 +66,10 @@ def _opened(encoder: str, one_thread: bool) -> Callable[[Place, list[str]], Vect
     return encode
 
 
-def ensure_features(corpus: PreparedCorpus, name: str, executor: Executor = LocalExecutor()) -> str:
-    """Store the vectors of all documents of a corpus, and of all questions of a pair corpus, unless they are stored.
+def ensure_features(
+    corpus: PreparedCorpus, name: str, executor: Executor = LocalExecutor(), of: Collection[str] = SPLITS
+) -> str:
+    """Store the vectors of the documents of a corpus, and of the questions of a pair corpus, unless they are stored.
 
     An interrupted call resumes with the next block.
 
@@ -75,6 +77,7 @@ def ensure_features(corpus: PreparedCorpus, name: str, executor: Executor = Loca
         corpus: Prepared corpus.
         name: Name of the source; see :mod:`texthash.corpora.prepared.embeddings.sources`.
         executor: Executor of the encoder.
+        of: Splits whose vectors are stored; the user's own are, of all.
 
     Returns:
         Identity of the source, for an encoder ``name@digest``.
@@ -90,7 +93,7 @@ def ensure_features(corpus: PreparedCorpus, name: str, executor: Executor = Loca
 
         ensure_given(corpus, name, folder)
         return features_of(corpus.cache, name)[0]
-    splits = [corpus.split(split) for split in SPLITS]
+    splits = [corpus.split(split) for split in SPLITS if split in of]
     if corpus.manifest.pairs:
         splits += [Queries(split) for split in splits]
     if not all((folder / f"{split.name}.npy").is_file() for split in splits):

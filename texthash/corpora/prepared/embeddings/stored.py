@@ -86,12 +86,14 @@ def open_features(cache: Path, name: str, split: str) -> NDArray[np.float32]:
         )
     path = folder / f"{split}.npy"
     if not path.is_file():
-        raise _absent(folder, name)
+        raise _absent(folder, name, split)
     return np.load(path, mmap_mode="r")
 
 
-def _absent(folder: Path, name: str) -> CorpusError:
+def _absent(folder: Path, name: str, split: str = "") -> CorpusError:
+    documents = f"documents of {split}" if split else "documents"
     return CorpusError(
-        f"the documents have no sentence vectors in {folder}.",
-        f"set corpus.features={name} and prepare the corpus: texthash prepare, pipelines/prepare.py.",
+        f"the {documents} have no sentence vectors in {folder}.",
+        f"set corpus.features={name}, without corpus.features_of=train unless the model reads words alone, and prepare "
+        "the corpus: texthash prepare, pipelines/prepare.py.",
     )
