@@ -430,9 +430,8 @@ def _splits_with_vectors(config: Config) -> Sequence[str]:
     method = config.method
     if VECTORS & get_method(method.name).card.inputs_needed or method.params.get("input", "words") != "words":
         raise UsageError(
-            f"corpus.features_of={config.corpus.features_of}: {method.name} reads the vectors of every document that it "
-            "encodes.",
-            "set corpus.features_of=all; or let the method read words: see its hyper-parameters input and teacher.",
+            f"corpus.features_of={config.corpus.features_of}: {method.name} reads the vectors of all that it encodes.",
+            "set corpus.features_of=all; or let the method read words, if it has a hyper-parameter input.",
         )
     if config.index.vectors == "features":
         raise UsageError(
