@@ -124,8 +124,17 @@ def resolve_home(root: str | Path | None = None) -> StateDir:
                 f"{HOME_VARIABLE}={chosen} and {STORE_VARIABLE}={store} are two stores.",
                 f"name the store in {STORE_VARIABLE} alone, and a directory in {HOME_VARIABLE}.",
             )
-        return StateDir(Path.home() / ".texthash" / "stores" / _as_name(address), address, address)
+        return StateDir(_copies() / _as_name(address), address, address)
     return StateDir(_directory(chosen, HOME_VARIABLE), str(_directory(store, STORE_VARIABLE)) if store else None)
+
+
+def keeps_copies(directory: Path) -> bool:
+    """Return whether a directory is what this node keeps of a state directory in an object store."""
+    return directory.parent == _copies()
+
+
+def _copies() -> Path:
+    return Path.home() / ".texthash" / "stores"
 
 
 def node_cache() -> Path:

@@ -256,7 +256,10 @@ class NewDocument(Body):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [{"required": ["text"]}, {"required": ["vector"], "properties": {"vector": {"type": "array"}}}]
+            "anyOf": [
+                {"required": ["text"]},
+                {"required": ["vector"], "properties": {"vector": {"not": {"type": "null"}}}},
+            ]
         }
     )
 

@@ -18,7 +18,7 @@ from texthash.io.folders import is_published, published_in
 from texthash.io.listing import matching
 from texthash.io.records import read_all, read_typed
 from texthash.models.files import TRAINED, age_of, read_hasher_record
-from texthash.paths import StateDir
+from texthash.paths import StateDir, keeps_copies
 from texthash.progress import log_line
 from texthash.tracking import Run
 
@@ -124,9 +124,12 @@ def readable_models(directories: Iterable[Path]) -> Iterator[TrainedModel]:
 
 
 def _moved(run: Run, directory: Path) -> Run:
-    """Return a run in the store of the state directory of its model, which may have been copied or moved since."""
+    """Return a run in the store of the state directory of its model, which may have been copied or moved since.
+
+    What a node keeps of a state directory in an object store is no copy: the run stays with the node that trained it.
+    """
     runs = next((folder for folder in directory.parents if folder.name == "runs"), None)
-    if runs is None or not run.unsent:
+    if runs is None or not run.unsent or keeps_copies(runs.parent):
         return run
     recorded, own = (StateDir(path.parent) for path in (Path(run.unsent).parent, runs))
     return replace(
