@@ -45,7 +45,7 @@ def require_file(path: Path, remedy: str = "name a file.", error: type[TexthashE
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as problem:  # ValueError: a null character
-        local_path(path)
+        local_path(path)  # an address is refused as one, not as a file that is missing
         raise error(f"{path} cannot be read: {_reason(problem)}.", remedy) from None
     if not os.access(path, os.R_OK):
         raise error(f"{path} cannot be read: access is denied.", "grant access to it, or name another file.")

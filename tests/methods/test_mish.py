@@ -100,7 +100,7 @@ def test_a_search_meets_fewer_candidates(small_corpus):
 
 
 def test_it_learns_from_more_documents_than_it_remembers(method, small_corpus):
-    """Of a batch of which some are remembered, and are displaced by others of it."""
+    """Some documents of the second batch are remembered, and others of it take their places."""
     method.memory = CodeMemory(len(small_corpus.train), BITS, size=200)
     for epoch in range(2):
         batch = next(iter(batches(small_corpus.train, 150, method.inputs, epoch)))

@@ -1,4 +1,4 @@
-"""What a full disk leaves of Ray Tune's state of a sweep: the sweep goes on without it."""
+"""A sweep goes on although a full disk has cut off files in which Ray Tune keeps its state."""
 
 from __future__ import annotations
 

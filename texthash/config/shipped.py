@@ -26,7 +26,7 @@ def find_config(name: str | Path, folder: Path = Path(), what: str = "configurat
     path = folder / name
     if path.exists():
         return path
-    local_path(name)
+    local_path(name)  # an address is refused as one, not as a file that is missing
     shipped = {} if Path(name).is_absolute() else {str(f.relative_to(SHIPPED)): f for f in SHIPPED.rglob("*.yaml")}
     known = str(Path(name)).removeprefix("configs/")
     if known in shipped:

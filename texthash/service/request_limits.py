@@ -51,12 +51,12 @@ class Checks:
         for position, document in enumerate(request.documents):
             for name, text in (("text", document.text), ("id", document.id), ("title", document.title)):
                 self.text(text, "body", "documents", position, name)
-            where: tuple[str | int, ...] = ("body", "documents", position)
+            where = "body", "documents", position
             if document.vector is not None:
                 self.vector(document.vector, *where, "vector")
             elif not document.text:
-                message, where = "is missing, and there is no vector in its place", (*where, "text")
-                raise Problem("invalid-field", f"{_dotted(where)} {message}.", errors=[_error(where, message)])
+                message, place = "is missing, and there is no vector in its place", (*where, "text")
+                raise Problem("invalid-field", f"{_dotted(place)} {message}.", errors=[_error(place, message)])
 
     def vector(self, vector: Sequence[float], *where: str | int) -> None:
         """Check that a vector at a location of the request has a direction in single precision."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 from texthash.io.listing import matching
@@ -34,7 +35,7 @@ def can_continue(directory: Path) -> bool:
     for path in broken:
         path.unlink()
     if lost:
-        for path in (path for paths in left.values() for path in paths):
+        for path in chain.from_iterable(left.values()):
             path.unlink()
     return not lost and all(left[pattern] for pattern in _NEEDED)
 
