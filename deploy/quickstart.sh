@@ -67,6 +67,7 @@ if [ ! -f "$record" ]; then
     if port_taken "$mlflow_port"; then die 1 "port $mlflow_port is taken by another program; choose one with --mlflow-port."; fi
 fi
 
+unset PYTHONDONTWRITEBYTECODE # or none of its processes could use what another has compiled
 # The sentence encoder teaches the codes which words mean alike.
 bash "$ROOT/deploy/setup.sh" --extras text ${torch_option:+"$torch_option"} ${torch_value:+"$torch_value"}
 exec "$VENV/bin/python" "$ROOT/deploy/local.py" start --home "$home" --config "$config" --port "$port" \

@@ -73,11 +73,14 @@ fi
 rm -f "$stamp"
 
 # Python compiles what it imports; to compile all packages at once takes a third of the set-up, most of it for nothing.
+# But where it may keep no bytecode, as in many images, each process would compile PyTorch, Ray and MLflow for itself.
+compile=--no-compile
+[ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || compile=--compile
 install() {
     local label=$1
     shift
     say "set-up: installing $label (log: $log)"
-    run_logged "installing $label" "$log" "$VENV/bin/python" -m pip install --no-input --no-compile --progress-bar off "$@" ||
+    run_logged "installing $label" "$log" "$VENV/bin/python" -m pip install --no-input "$compile" --progress-bar off "$@" ||
         die 1 "installing $label failed: $(grep -a '^ERROR' "$log" | tail -n 1 | cut -c 1-200); see $log, check the network and pip's index, and run this again."
 }
 

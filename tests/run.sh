@@ -5,6 +5,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../deploy/common.sh"
 cd "$ROOT"
 
+unset PYTHONDONTWRITEBYTECODE # or each of thousands of processes would compile PyTorch, Ray and MLflow for itself
 bash deploy/setup.sh --extras test,text,docs
 PATH="$VENV/bin:$PATH"
 

@@ -161,6 +161,33 @@ def test_a_directory_that_is_no_environment_is_not_removed(clone: Path) -> None:
     assert (clone / ".venv" / "precious").exists()
 
 
+@pytest.mark.parametrize(
+    ("script", "variable", "expected"),
+    [("setup.sh", "", "--no-compile"), ("setup.sh", "1", "--compile"), ("quickstart.sh", "1", "--no-compile")],
+)
+def test_processes_share_what_one_of_them_has_compiled(
+    clone: Path, tools: Path, script: str, variable: str, expected: str
+) -> None:
+    executable(tools / "df", "printf 'Filesystem blocks Used Available\\n/dev/x 9 9 9999999\\n'")
+    calls = clone / "calls"
+    stub = f"""case "$*" in
+        "-m venv"*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+        "-m pip"* | *local.py*) echo "keeps=${{PYTHONDONTWRITEBYTECODE-yes}} $*" >>'{calls}' ;;
+        *) exec {sys.executable} "$@" ;;
+        esac"""
+    executable(tools / "stub", stub)
+    ports = ["--port", str(free_port()), "--mlflow-port", str(free_port())] if script == "quickstart.sh" else []
+    path = f"{tools}:{os.environ['PATH']}"
+    result = run(
+        clone / "deploy" / script, *ports, PATH=path, PYTHON=str(tools / "stub"), PYTHONDONTWRITEBYTECODE=variable
+    )
+    assert result.returncode == 0, result.stderr
+    installed = [line for line in calls.read_text().splitlines() if "-m pip install" in line]
+    assert [expected in line.split() for line in installed] == [True, True]
+    if ports:
+        assert calls.read_text().count("keeps=yes ") == 3  # two installations, and the program that starts all others
+
+
 @pytest.mark.parametrize("option", ["--port", "--mlflow-port"])
 def test_a_taken_port_is_one_line_and_status_1(clone: Path, taken_port: int, option: str) -> None:
     ports = {"--port": str(free_port()), "--mlflow-port": str(free_port())} | {option: str(taken_port)}
