@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 
+from tests.permissions import closed
 from texthash.config import CorpusConfig, Edition, SplitRule
 from texthash.corpora.document import Document
 from texthash.corpora.preparation.reading import read_part
@@ -222,7 +223,8 @@ def test_a_prepared_corpus_is_reused_and_never_overwritten(tmp_path: Path) -> No
     config = tiny(tmp_path / "rows.jsonl", ROWS)
     target = prepare_corpus(config, StateDir(tmp_path / "home"))
     before = (target / "manifest.json").stat().st_mtime_ns
-    assert prepare_corpus(config, StateDir(tmp_path / "home")) == target
+    with closed(target.parent, 0o555):  # as in a state directory that can only be read
+        assert prepare_corpus(config, StateDir(tmp_path / "home")) == target
     assert (target / "manifest.json").stat().st_mtime_ns == before
     with pytest.raises(CorpusError, match=r"edition\.vocabulary_size=10000 then, 2 now"):
         prepare_corpus(change(config, {"vocabulary_size": 2}), StateDir(tmp_path / "home"))

@@ -8,15 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.permissions import closed
 from tests.tracking.at_once import log_many, register_and_fetch, warm_processes
 from texthash.config import TrackingConfig
+from texthash.deployment.model_refs import saved_hasher
 from texthash.errors import TexthashError
 from texthash.hamming.codes import to_hex
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
 from texthash.tracking import Run, Tracker, check_store, data_digest
-from texthash.tracking.store import StoreError
+from texthash.tracking.store import StoreError, _client_of
 from texthash.training.loop import EpochReport
 
 NAME = "texthash-small-random60-16"
@@ -162,6 +164,20 @@ def test_a_registered_model_takes_raw_text_and_gives_the_hashers_codes(tracker, 
     local, champion = tracker.registry.champion(NAME)
     assert champion == version
     np.testing.assert_array_equal(Hasher.load(local).encode(texts), hasher.encode(texts))
+
+
+def test_a_model_is_read_from_a_store_that_cannot_be_written(home, tracker, saved, hasher):
+    name = "texthash-closed"
+    run = tracker.start("registers", validation="val/p_at_100")
+    model_id = tracker.log_model(saved, run, name, ["a text"])
+    version = tracker.registry.register(name, model_id, run, method="lsh", score=0.5, data="d")
+    _client_of.cache_clear()  # connects anew, as another process does
+    with closed(home.root, 0o555):
+        found = saved_hasher(home, f"{name}/{version}")
+        with pytest.raises(StoreError, match=f"Permission denied: '{home.root}'") as refused:
+            check_store(TrackingConfig(), home)
+    np.testing.assert_array_equal(Hasher.load(found).encode(["an array"]), hasher.encode(["an array"]))
+    assert refused.value.remedy.startswith("grant access to the file of the store")
 
 
 def test_only_a_better_model_on_the_same_data_beats_the_champion(tracker, saved):

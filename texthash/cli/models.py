@@ -64,8 +64,10 @@ def train(
     home = resolve_home()
     cluster = "local" if settings.training.workers > 1 and not address else address
     from texthash.deployment import steps
+    from texthash.tracking import open_store
     from texthash.tracking.links import how_to_open
 
+    open_store(settings.tracking, home)  # before a cluster is started
     with on_ray(cluster) as executor:
         trained = steps.train(settings, home, executor)
     best = trained.best
@@ -122,9 +124,12 @@ def tune(
                 log_line("seconds are unknown until a model of this method has been trained on this corpus")
         return
     from texthash.deployment import steps
+    from texthash.tracking import open_store
 
+    home = resolve_home()
+    open_store(settings.tracking, home)  # before a cluster is started
     with on_ray(address or "local") as executor:
-        _, summary = steps.tune(settings, resolve_home(), executor)
+        _, summary = steps.tune(settings, home, executor)
     if as_json:
         print_json(summary)
     else:

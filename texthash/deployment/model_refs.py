@@ -43,5 +43,5 @@ def _registered(home: StateDir, name: str, version: str, tracking: TrackingConfi
     from texthash.tracking import check_store
     from texthash.tracking.registry import Registry
 
-    registry = Registry(check_store(tracking, home), home.root / "models")
+    registry = Registry(check_store(tracking, home, written=False), home.root / "models")
     return registry.champion(name)[0] if version == CHAMPION else registry.fetch(name, version)

@@ -104,7 +104,13 @@ def is_folder_of(folder: Path, path: Path) -> bool:
     return folder in path.parents
 
 
+def is_writable(path: Path) -> bool:
+    """Return whether a file or folder may be written, or made where it does not exist."""
+    existing = next(place for place in (path, *path.parents) if place.exists())
+    wanted = os.W_OK | os.X_OK if existing.is_dir() else os.W_OK
+    return os.access(existing, wanted, effective_ids=os.access in os.supports_effective_ids)
+
+
 def _check_writable(folder: Path, path: Path) -> None:
-    effective = os.access in os.supports_effective_ids
-    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
+    if folder.is_dir() and not is_writable(folder):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

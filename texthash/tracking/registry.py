@@ -6,8 +6,11 @@ import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from texthash.errors import TexthashError
+from texthash.io.outputs import is_writable
 from texthash.tracking.address import full_address
 from texthash.tracking.run import Run
 from texthash.tracking.store import StoreError, as_text, client_of, store_errors
@@ -129,7 +132,9 @@ class Registry:
             raise
 
     def fetch(self, name: str, candidate: str) -> Path:
-        """Return a local directory with a version's saved hasher; it is downloaded once.
+        """Return a local directory with a version's saved hasher.
+
+        It is downloaded once; where copies cannot be written, a model of this machine is read where it is.
 
         Raises:
             TexthashError: The version does not exist.
@@ -138,16 +143,11 @@ class Registry:
 
         target = self._copies / name / candidate
         if not target.is_dir():
+            source = self._source(name, candidate)
+            if source.startswith("file:") and not is_writable(target.parent):
+                return _data_of(Path(url2pathname(urlsplit(source).path)))
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as scratch:
-                try:
-                    source = self._client.get_model_version_download_uri(name, candidate)
-                except StoreError as error:
-                    if error.code != "RESOURCE_DOES_NOT_EXIST":
-                        raise
-                    raise TexthashError(
-                        f"{name} has no version {candidate} in {self.uri}.", "`texthash index build` registers a model."
-                    ) from None
                 with store_errors(self.uri, f"fetching {name} version {candidate}"):
                     model = download_artifacts(
                         artifact_uri=source, dst_path=scratch, tracking_uri=full_address(self.uri)
@@ -159,6 +159,16 @@ class Registry:
                     if not target.is_dir():
                         raise
         return target
+
+    def _source(self, name: str, candidate: str) -> str:
+        try:
+            return self._client.get_model_version_download_uri(name, candidate)
+        except StoreError as error:
+            if error.code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise TexthashError(
+                f"{name} has no version {candidate} in {self.uri}.", "`texthash index build` registers a model."
+            ) from None
 
 
 def _data_of(model: Path) -> Path:

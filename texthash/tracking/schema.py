@@ -6,6 +6,8 @@ is full, would leave a file that no later process can use.
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from texthash.io.atomic import exclusive, whole
+from texthash.io.outputs import is_writable
 
 SQLITE = "sqlite:///"
 
@@ -21,14 +24,23 @@ SQLITE = "sqlite:///"
 def schema_lock(uri: str) -> Iterator[None]:
     """Lock a SQLite store, since one of two processes that create its schema at once would fail.
 
-    A server needs no lock.
+    A server needs no lock, nor does a store that this process can only read.
     """
     path = _file_of(uri)
-    if path is None:
+    if path is None or (path.exists() and not is_writable(path.parent)):
         yield
         return
     with exclusive(path.with_name(f".{path.name}.lock")):
         yield
+
+
+def check_writable(uri: str) -> None:
+    """Raise the system's error if the file of a SQLite store, or the folder of its journal, cannot be written."""
+    path = _file_of(uri)
+    if path is not None and path.exists():
+        path.open("r+b").close()
+        if not is_writable(path.parent):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
 
 
 def ensure_schema(uri: str, make: Callable[[str], object]) -> None:

@@ -19,7 +19,7 @@ from texthash.errors import TexthashError, is_no_access
 from texthash.paths import StateDir
 from texthash.tracking.address import StoreAddress, full_address
 from texthash.tracking.moved import adopt_artifacts
-from texthash.tracking.schema import SQLITE, ensure_schema, schema_lock
+from texthash.tracking.schema import SQLITE, check_writable, ensure_schema, schema_lock
 from texthash.uri import scrubbed, without_secrets
 
 if TYPE_CHECKING:
@@ -143,8 +143,13 @@ def _client_of(uri: str, full: str) -> MlflowClient:
         return cast("MlflowClient", _Client(connect(full), uri))
 
 
-def check_store(config: TrackingConfig, home: StateDir) -> str:
+def check_store(config: TrackingConfig, home: StateDir, *, written: bool = True) -> str:
     """Return the address of the store after a test call, so that a program fails before hours of work.
+
+    Args:
+        config: Configuration of the store.
+        home: State directory.
+        written: Whether the program writes to the store, which then has to be writable.
 
     Raises:
         StoreUnavailableError: The store's server does not answer.
@@ -160,6 +165,8 @@ def check_store(config: TrackingConfig, home: StateDir) -> str:
             _probe(uri, 10).raise_for_status()
         elif uri == home.tracking_uri:
             adopt_artifacts(uri, home.artifacts)
+        if written:
+            check_writable(uri)
         client_of(uri).search_experiments(max_results=1)
     except (StoreError, SQLAlchemyError, sqlite3.Error, httpx.HTTPError, OSError, ImportError) as error:
         reason = (error.__cause__ or error) if isinstance(error, StoreError) else error

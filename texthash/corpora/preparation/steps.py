@@ -99,15 +99,14 @@ def prepare_corpus(
 
 @contextmanager
 def _alone(target: Path, home: StateDir) -> Iterator[None]:
-    """Wait until no other process prepares the corpus.
+    """Wait until no other process prepares the corpus; for one that is prepared there is nothing to wait for.
 
     In a store beside a state directory nobody is waited for, as it may have no conditional writes: all write the same.
     """
-    lock = target.with_name(f".{target.name}.lock")
-    if is_local(target) or (home.state_name and not is_published(target, MANIFEST)):
-        with turn(lock):
-            yield
-    else:
+    if is_published(target, MANIFEST) or not (is_local(target) or home.state_name):
+        yield
+        return
+    with turn(target.with_name(f".{target.name}.lock")):
         yield
 
 
