@@ -69,6 +69,8 @@ def test_queries_without_a_relevant_document_are_left_out(model):
         ({"0": {"1": float("inf")}}, "=inf is not a grade"),
         ({"0": {"1": None}}, "=None is not a grade"),
         ({"0": {"1": "1"}}, "='1' is not a grade"),
+        ([["1"]], "qrels is a list, not a mapping"),
+        ({"0": 1}, r"qrels\['0'\]=1 is no list of ids"),
     ],
     ids=str,
 )

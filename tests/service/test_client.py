@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -327,6 +329,84 @@ def test_single_values_are_checked_too() -> None:
         ):
             with pytest.raises(UsageError, match=named):
                 call()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda c: c.facets({"year": 5}), r"facets\['year'\] is 5 \(int\), not a mapping"),
+        (lambda c: c.search("a", facets={"year": "ranges"}), r"facets\['year'\] is 'ranges'"),
+        (lambda c: c.facets({5: {}}), r"a key of facets is 5 \(int\)"),
+        (lambda c: c.search(vector=[10**400]), r"vector\[0\] is 10+… \(int\), not a finite number"),
+        (lambda c: c.upsert([{"id": "1", "vector": [10**400]}]), r"documents\[0\]\['vector'\]\[0\] is 10+…"),
+        (lambda c: c.search("a", limit=10**5000), "limit=a number of thousands of digits cannot be written"),
+        (lambda c: c.document(10**5000), "id is a number of thousands of digits"),
+    ],
+)
+def test_odd_options_and_huge_numbers_are_named(call: Callable[[Any], Any], named: str) -> None:
+    with Client("http://test", transport=Heard()) as client, pytest.raises(UsageError, match=named):
+        call(client)
+
+
+def test_all_pages_have_the_arguments_of_the_first() -> None:
+    """A generator, which can be read once, is the filter of every page."""
+    bodies = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        cursor = f"after {len(bodies)}" if len(bodies) < 3 else None
+        return httpx.Response(
+            200, json={"documents": [], "total": 0, "cursor": cursor, "release": "", "index_version": 1}
+        )
+
+    async def listed() -> None:
+        async with AsyncClient("http://test", transport=httpx.MockTransport(answer)) as client:
+            assert [document async for document in client.scroll_all(labels=iter(["a"]))] == []
+
+    with Client("http://test", transport=httpx.MockTransport(answer)) as client:
+        assert list(client.scroll_all(labels=iter(["a"]), cursor="begin")) == []
+    assert [body.pop("cursor") for body in bodies] == ["begin", "after 1", "after 2"]
+    bodies, first = [], bodies
+    asyncio.run(listed())
+    assert [body.pop("cursor") for body in bodies] == [None, "after 1", "after 2"]
+    assert [body["filter"] for body in first + bodies] == [{"labels": ["a"]}] * 6
+
+
+def test_a_client_serves_one_event_loop_after_another() -> None:
+    """Connections belong to a loop: those that were kept of one that has ended would fail in the next."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        body = b'{"status": "ok"}'
+        with suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+        writer.close()
+
+    async def asked_of(client: AsyncClient, port: int) -> str:
+        server = await asyncio.start_server(answer, "127.0.0.1", port)
+        async with server:
+            return (await client.ready()).status
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    client = AsyncClient(f"http://127.0.0.1:{port}", retries=0)
+    assert [asyncio.run(asked_of(client, port)) for _ in range(3)] == ["ok"] * 3
+    asyncio.run(client.close())
+
+
+def test_a_closed_client_says_so() -> None:
+    client, other = Client("http://test", transport=Heard()), AsyncClient("http://test", transport=Heard())
+    client.close()
+    with pytest.raises(UsageError, match="the client is closed"):
+        client.info()
+
+    async def ask() -> None:
+        await other.close()
+        with pytest.raises(UsageError, match="the client is closed"):
+            await other.info()
+
+    asyncio.run(ask())
 
 
 def test_numbers_of_numpy_are_numbers() -> None:

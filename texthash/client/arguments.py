@@ -7,7 +7,7 @@ and column names. Each is therefore converted as a whole, or rejected with the f
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
@@ -18,6 +18,7 @@ from texthash.errors import UsageError
 
 _QUERY_MEMBERS = ("text", "code", "id", "vector")
 _SHOWN = 60
+_LARGEST = sys.float_info.max  # also of whole numbers, which Python does not bound
 
 
 def text(value: object, name: str, *, example: str = "'...'") -> str:
@@ -90,7 +91,7 @@ def vector(value: object, name: str) -> list[float]:
         if is_missing(member):
             raise UsageError(f"{name}[{position}] is {_described(member)}, not a finite number.", "give numbers.")
         number = member.item() if getattr(member, "ndim", None) == 0 and hasattr(member, "item") else member
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) <= _LARGEST:
             raise UsageError(f"{name}[{position}] is {_described(member)}, not a finite number.", "give numbers.")
         numbers.append(float(number))
     return numbers
@@ -197,8 +198,14 @@ def facets(value: object, name: str = "facets") -> dict[str, Any]:
         UsageError: The value is neither names nor a mapping of names to options.
     """
     if isinstance(value, Mapping):
-        return {text(key, f"the key {key!r} of {name}"): dict(own or {}) for key, own in value.items()}
+        return {text(key, f"a key of {name}"): _facet(own, f"{name}[{key!r}]") for key, own in value.items()}
     return {one: {} for one in texts(value, name)}
+
+
+def _facet(options: object, name: str) -> dict[str, Any]:
+    if options is not None and not isinstance(options, Mapping):
+        raise UsageError(f"{name} is {_described(options)}, not a mapping.", "give {'limit': 10} or {'ranges': 5}.")
+    return dict(options or {})
 
 
 def body_of(body: Mapping[str, Any]) -> bytes:
@@ -215,7 +222,7 @@ def body_of(body: Mapping[str, Any]) -> bytes:
                 json.dumps(member, ensure_ascii=False, allow_nan=False, default=_number).encode()
             except (TypeError, ValueError, RecursionError):
                 raise UsageError(
-                    f"{name}={_shortened(repr(member))} cannot be written as JSON: {error}.",
+                    f"{name}={_shortened(member)} cannot be written as JSON: {error}.",
                     "give strings, finite numbers, booleans, lists and mappings of them.",
                 ) from None
         raise
@@ -245,8 +252,12 @@ def _described(value: object) -> str:
     if isinstance(shape, tuple) and len(shape) != 1:
         return f"a {type(value).__name__} of shape {shape}"
     kind = "a mapping" if isinstance(value, Mapping) else type(value).__name__
-    return f"{_shortened(repr(value))} ({kind})"
+    return f"{_shortened(value)} ({kind})"
 
 
-def _shortened(shown: str) -> str:
+def _shortened(value: object) -> str:
+    try:
+        shown = repr(value)
+    except ValueError:  # Python writes no whole number of thousands of digits.
+        shown = "a number of thousands of digits"
     return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"

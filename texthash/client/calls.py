@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
@@ -245,6 +245,11 @@ def scroll(
     if sort is not None:
         body["sort"] = {"attribute": arguments.text(sort, "sort"), "order": "desc" if descending else "asc"}
     return Call("POST", "v1/documents/scroll", ScrollReply, body)
+
+
+def next_page(call: Call[ScrollReply], cursor: str) -> Call[ScrollReply]:
+    """Return the call of the page after one of ``scroll``; its arguments, which may be generators, were read once."""
+    return replace(call, body={**(call.body or {}), "cursor": cursor})
 
 
 def snapshots() -> Call[Snapshots]:

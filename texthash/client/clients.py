@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import httpx
@@ -109,11 +109,13 @@ class Client:
 
     def scroll_all(self, **options: Any) -> Iterator[ScrolledDocument]:
         """Yield the documents of all pages. Takes the arguments of :meth:`scroll` but ``cursor``; raises as it does."""
-        page = self.scroll(**options)
-        yield from page.documents
-        while page.cursor is not None:
-            page = self.scroll(**options, cursor=page.cursor)
+        call = calls.scroll(**options)
+        while True:
+            page = self._send(call)
             yield from page.documents
+            if page.cursor is None:
+                return
+            call = calls.next_page(call, page.cursor)
 
     def close(self) -> None:
         """Close the connections."""
@@ -126,6 +128,7 @@ class Client:
         self.close()
 
     def _send(self, call: Call[Reply]) -> Reply:
+        _check_open(self._http.is_closed)
         retries, content = _Retries(self._retries, _shown(self._http.base_url)), _content(call)
         while True:
             try:
@@ -144,7 +147,10 @@ class Client:
 
 
 class AsyncClient:
-    """Client with the methods of :class:`Client` as coroutines. Use it in ``async with``, or call :meth:`close`."""
+    """Client with the methods of :class:`Client` as coroutines. Use it in ``async with``, or call :meth:`close`.
+
+    Each event loop in which it is used has connections of its own.
+    """
 
     def __init__(
         self,
@@ -155,7 +161,9 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._retries = retries
-        self._http = httpx.AsyncClient(transport=transport, **_options(url, timeout_s, retries, key))
+        self._make = partial(httpx.AsyncClient, transport=transport, **_options(url, timeout_s, retries, key))
+        self._closed = False
+        self._of_loops: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
 
     search = _awaited(calls.search)
     encode = _awaited(calls.encode)
@@ -174,17 +182,22 @@ class AsyncClient:
 
     async def scroll_all(self, **options: Any) -> AsyncIterator[ScrolledDocument]:
         """Yield the documents of all pages, as :meth:`Client.scroll_all`."""
-        page = await self.scroll(**options)
+        call = calls.scroll(**options)
         while True:
+            page = await self._send(call)
             for document in page.documents:
                 yield document
             if page.cursor is None:
                 return
-            page = await self.scroll(**options, cursor=page.cursor)
+            call = calls.next_page(call, page.cursor)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        self._closed = True
+        http = self._of_loops.pop(asyncio.get_running_loop(), None)
+        self._of_loops.clear()
+        if http is not None:
+            await http.aclose()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -192,11 +205,21 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def _connections(self) -> httpx.AsyncClient:
+        """Return the connections of the running event loop, since those of another one cannot be used in it."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._of_loops:
+            kept = {other: http for other, http in self._of_loops.items() if not other.is_closed()}
+            self._of_loops = {**kept, loop: self._make()}
+        return self._of_loops[loop]
+
     async def _send(self, call: Call[Reply]) -> Reply:
-        retries, content = _Retries(self._retries, _shown(self._http.base_url)), _content(call)
+        _check_open(self._closed)
+        http = self._connections()
+        retries, content = _Retries(self._retries, _shown(http.base_url)), _content(call)
         while True:
             try:
-                reply = await self._http.request(call.method, call.path, **content)
+                reply = await http.request(call.method, call.path, **content)
             except httpx.InvalidURL as error:
                 raise _too_long(call, error) from None
             except httpx.TransportError as error:
@@ -208,6 +231,11 @@ class AsyncClient:
                     return _read(call.reply, reply)
                 wait = retries.after(reply)
             await asyncio.sleep(wait)
+
+
+def _check_open(closed: bool) -> None:
+    if closed:
+        raise UsageError("the client is closed.", "make another one, or close it later.")
 
 
 class _Retries:
@@ -235,7 +263,7 @@ class _Retries:
         if self._left == 0 or not (from_proxy or reply.status_code in _RETRIED):
             raise _error(reply)
         requested = reply.headers.get("retry-after", "")
-        return self._next(float(requested) if requested.isdigit() else self._wait)
+        return self._next(float(requested) if requested.isdecimal() else self._wait)
 
     def _next(self, wait: float) -> float:
         self._left -= 1

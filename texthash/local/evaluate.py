@@ -248,6 +248,11 @@ def _relevance(qrels: Judgements, queries: list[str], documents: list[str]) -> R
     from texthash.evaluation.scoring import Relevance
 
     check_unique(queries, "queries")
+    if not isinstance(qrels, Mapping):
+        raise UsageError(
+            f"qrels is a {type(qrels).__name__}, not a mapping.",
+            "give the ids of the relevant documents by the id of their query, such as {'0': ['17']}.",
+        )
     qrels = {str(id_): judged for id_, judged in qrels.items()}
     unknown = [id_ for id_ in qrels if id_ not in set(queries)]
     if unknown:
@@ -262,6 +267,8 @@ _REMEDY = "remove them from qrels, or give the missing texts."
 def _grades(judged: Iterable[str] | Mapping[str, int], rows: dict[str, int], query: str) -> dict[int, int]:
     if isinstance(judged, str):
         judged = [judged]
+    if not isinstance(judged, Iterable):
+        raise UsageError(f"qrels[{query!r}]={judged!r} is no list of ids.", "give ids, or a mapping of ids to grades.")
     pairs = judged.items() if isinstance(judged, Mapping) else ((id_, 1) for id_ in judged)
     found: dict[int, int] = {}
     for id_, grade in pairs:

@@ -48,12 +48,17 @@ def facets_of(given: str | Iterable[str] | Mapping[str, Any], name: str = "facet
     Raises:
         UsageError: They are no such facets; the error names the member.
     """
-    names = (given,) if isinstance(given, str) else given
-    own = {key: dict(value or {}) for key, value in given.items()} if isinstance(given, Mapping) else None
+    remedy = "give names, or a mapping such as {'year': {'ranges': 5}, 'labels': {}}."
+    if not isinstance(given, Iterable):
+        raise UsageError(f"{name} is a {type(given).__name__}, not a list of names.", remedy)
+    if isinstance(given, Mapping):
+        own = {key: {} if value is None else value for key, value in given.items()}
+    else:
+        own = {one: {} for one in ([given] if isinstance(given, str) else given)}
     try:
-        return _FACETS.validate_python({str(one): {} for one in names} if own is None else own)
+        return _FACETS.validate_python(own)
     except ValidationError as error:
-        raise _invalid(error, name, "give names, or a mapping such as {'year': {'ranges': 5}, 'labels': {}}.") from None
+        raise _invalid(error, name, remedy) from None
 
 
 def _invalid(error: ValidationError, name: str, remedy: str) -> UsageError:
