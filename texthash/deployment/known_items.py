@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.index.filters.selection import Selection
 from texthash.index.fusion import CONSTANT, DEPTH, WEIGHT, fuse
 from texthash.index.keywords.analysis import keyword_analyzer
 from texthash.index.keywords.postings import KeywordIndex
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from texthash.paths import StateDir
 
 _QUERIES = 400
+_AT_ONCE = 64  # queries of one search by meaning
 _FEWEST = 20
 _OVERSAMPLE = 4
 _RANK = 10
@@ -166,35 +168,35 @@ def _by_meaning(
     codes, values = hasher.binarize(read.values), hasher.query_values(read.values)
     rest = hasher.read([item.text for item in items])
     own = hasher.binarize(rest.values)
-    nothing = np.empty(0, np.int64)
-    lists: dict[str, list[NDArray[np.int64]]] = {"none": [], "asymmetric": []}
+    lists: dict[str, list[NDArray[np.int64]]] = {
+        kind: [np.empty(0, np.int64)] * len(items) for kind in ("none", "asymmetric")
+    }
     most = DEPTH * _OVERSAMPLE
-    for row, number in enumerate(track(numbers, "known items")):
-        if not read.known[row]:
-            lists["none"].append(nothing)
-            lists["asymmetric"].append(nothing)
-            continue
-        distance = int(np.bitwise_count(codes[row] ^ own[row]).sum()) if rest.known[row] else None
-        hits, _ = merge([shard.search(codes[row : row + 1], most + 1) for shard in shards], most + 1)
-        near = list(zip(hits.distances[0].tolist(), hits.numbers[0].tolist(), strict=True))
-        near = [hit for hit in near if hit[1] != number]
-        if distance is not None:
-            near = sorted([*near, (distance, number)])
-        lists["none"].append(np.asarray([found for _, found in near[:DEPTH]], np.int64))
-        scored = search_rescored(shards, codes[row : row + 1], values[row : row + 1], DEPTH + 1, oversample=_OVERSAMPLE)
-        ranked = [
-            (-score, near, found)
-            for score, near, found in zip(
-                scored.scores[0].tolist(),
-                scored.hits.distances[0].tolist(),
-                scored.hits.numbers[0].tolist(),
-                strict=True,
-            )
-            if found != number
-        ]
-        if distance is not None and (distance, number) in near[:most]:
-            ranked.append((-float(asymmetric(values[row], own[row : row + 1])[0]), distance, number))
-        lists["asymmetric"].append(np.asarray([found for *_, found in sorted(ranked)[:DEPTH]], np.int64))
+    known = np.flatnonzero(read.known)
+    for rows in track(np.split(known, range(_AT_ONCE, len(known), _AT_ONCE)), "known items"):
+        hits, _ = merge([shard.search(codes[rows], most + 1) for shard in shards], most + 1)
+        scored = search_rescored(shards, codes[rows], values[rows], DEPTH + 1, oversample=_OVERSAMPLE)
+        for at, row in enumerate(rows.tolist()):
+            number = numbers[row]
+            distance = int(np.bitwise_count(codes[row] ^ own[row]).sum()) if rest.known[row] else None
+            near = list(zip(hits.distances[at].tolist(), hits.numbers[at].tolist(), strict=True))
+            near = [hit for hit in near if hit[1] != number]
+            if distance is not None:
+                near = sorted([*near, (distance, number)])
+            lists["none"][row] = np.asarray([found for _, found in near[:DEPTH]], np.int64)
+            ranked = [
+                (-score, near, found)
+                for score, near, found in zip(
+                    scored.scores[at].tolist(),
+                    scored.hits.distances[at].tolist(),
+                    scored.hits.numbers[at].tolist(),
+                    strict=True,
+                )
+                if found != number
+            ]
+            if distance is not None and (distance, number) in near[:most]:
+                ranked.append((-float(asymmetric(values[row], own[row : row + 1])[0]), distance, number))
+            lists["asymmetric"][row] = np.asarray([found for *_, found in sorted(ranked)[:DEPTH]], np.int64)
     return lists
 
 
@@ -202,7 +204,10 @@ def _by_words(
     shards: Sequence[Shard], items: Sequence[KnownItem], numbers: Sequence[int], analysis: KeywordAnalysis
 ) -> list[NDArray[np.int64]]:
     """Return the lists of all queries by words, in which each document is replaced by its rest."""
-    analyzer, weights, lists = keyword_analyzer(analysis), shards[0].keywords.weights, []
+    analyzer, lists = keyword_analyzer(analysis), []
+    order = np.argsort(numbers)
+    column = analyzer.documents([items[at].title for at in order], [items[at].text for at in order])
+    rests = KeywordIndex.read([(np.asarray(numbers)[order], column)], None, shards[0].keywords.weights)
     for item, number in zip(items, numbers, strict=True):
         query = analyzer.query(item.query)
         if not query:
@@ -216,8 +221,8 @@ def _by_words(
             if found != number
         ]
         statistics = reduce(add, [shard.keywords.statistics(list(query)) for shard in shards])
-        rest = KeywordIndex.read([(np.asarray([number]), analyzer.documents([item.title], [item.text]))], None, weights)
-        ranked += [(-score, number) for score in rest.search(query, statistics, 1).scores.tolist()]
+        itself = Selection(number, np.ones(1, np.bool_))
+        ranked += [(-score, number) for score in rests.search(query, statistics, 1, itself).scores.tolist()]
         lists.append(np.asarray([found for _, found in sorted(ranked)[:DEPTH]], np.int64))
     return lists
 
