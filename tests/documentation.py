@@ -6,7 +6,7 @@ import ast
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -51,24 +51,34 @@ def kept_documentation(folder: Path, packages: Collection[str], labels: int, per
 
 
 def documentation(packages: Collection[str], labels: int, per_label: int) -> list[Document]:
-    """Return documents of the first so many labels, at most so many of each; a label is a package and its module."""
-    found: dict[str, list[Document]] = defaultdict(list)
-    seen: set[str] = set()
-    with uncollected():
-        for document in _documents(packages):
-            if document.text not in seen:
-                seen.add(document.text)
-                found[document.labels[0]].append(document)
-    kept = sorted(label for label, documents in found.items() if len(documents) >= _FEWEST_DOCUMENTS)
-    return [document for label in kept[:labels] for document in islice(found[label], per_label)]
+    """Return documents of the first so many labels, at most so many of each; a label is a package and its module.
 
-
-def _documents(packages: Collection[str]) -> Iterator[Document]:
+    Reads the files of one label after the other, and no more of them than it takes.
+    """
+    files: dict[str, list[tuple[Path, Path]]] = defaultdict(list)
     for folder in package_folders():
         for path in python_files(folder, packages):
-            tree, module = syntax_tree(path.read_bytes()), ".".join(module_of(folder, path))
-            for number, (name, node) in enumerate(documented(tree) if tree is not None else ()):
-                text = ast.get_docstring(node)
-                if text and len(text.split()) >= _FEWEST_WORDS and is_unicode(text):
-                    title = f"{module}.{name}" if name else module
-                    yield Document(f"{module}:{name}:{number}", text, (label_of(folder, path),), title=title)
+            files[label_of(folder, path)].append((folder, path))
+    kept: list[Document] = []
+    seen: set[str] = set()
+    for label in sorted(files):
+        with uncollected():
+            own = list(islice(_new_documents(label, files[label], seen), per_label))
+        if len(own) >= _FEWEST_DOCUMENTS:
+            kept += own
+            labels -= 1
+        if not labels:
+            break
+    return kept
+
+
+def _new_documents(label: str, files: Iterable[tuple[Path, Path]], seen: set[str]) -> Iterator[Document]:
+    """Yield the documents of some files whose text is not among those seen, to which it is added."""
+    for folder, path in files:
+        tree, module = syntax_tree(path.read_bytes()), ".".join(module_of(folder, path))
+        for number, (name, node) in enumerate(documented(tree) if tree is not None else ()):
+            text = ast.get_docstring(node)
+            if text and len(text.split()) >= _FEWEST_WORDS and is_unicode(text) and text not in seen:
+                seen.add(text)
+                title = f"{module}.{name}" if name else module
+                yield Document(f"{module}:{name}:{number}", text, (label,), title=title)
