@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -36,6 +37,24 @@ def test_an_override_beats_the_file_and_the_file_the_default(tmp_path):
     config = load_config(path, ["method.bits=128", "corpus.edition.split.seed=3"])
     assert (config.method.bits, config.training.epochs, config.corpus.edition.split.seed) == (128, 7, 3)
     assert config.method.name == Config().method.name
+
+
+def sections(section: type[Section], prefix: str = "") -> Iterator[tuple[str, Section]]:
+    """The sections within one, each with its default."""
+    for name, field in section.model_fields.items():
+        default = field.get_default(call_default_factory=True, validated_data={})
+        if isinstance(default, Section):
+            yield f"{prefix}{name}", default
+            yield from sections(type(default), f"{prefix}{name}.")
+
+
+def test_one_key_of_a_section_leaves_the_others_as_they_were():
+    """A section that is given in part has the defaults of its own type, whatever its place had as a whole."""
+    found = dict(sections(Config))
+    assert len(found) > 10
+    assert {name for name, default in found.items() if default != type(default)()} == set()
+    split = load_config(None, ["corpus.edition.split.seed=3"]).corpus.edition.split
+    assert (split.kind, split.seed) == ("random", 3)
 
 
 def test_a_shipped_configuration_is_found_by_name_but_a_file_that_is_here_wins(tmp_path, monkeypatch):

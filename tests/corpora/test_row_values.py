@@ -297,6 +297,13 @@ def test_the_columns_of_the_text_are_chosen(tmp_path: Path) -> None:
         list(rows.documents(Table(path, columns=Columns(("title", "txt")))))
 
 
+def test_a_row_without_one_of_several_columns_of_the_text_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"title": null, "body": "boil"}\n{"body": "cook it"}\n')
+    with pytest.raises(CorpusError, match=r"a\.jsonl:2: the row has no 'title', one of the columns") as raised:
+        list(rows.documents(Table(path, columns=Columns(("title", "body")))))
+    assert '"title": null' in raised.value.remedy
+
+
 NAMED = {"id": "key", "labels": "topics", "title": "headline", "split": "part"}
 
 

@@ -37,7 +37,7 @@ class SplitRule(Section):
     """Division of documents into train, validation and test."""
 
     kind: Literal["given", "random", "halve_test"] = Field(
-        "given",
+        "random",
         description="given: the corpus' own three splits; random: by seed, ignoring the corpus' own; "
         "halve_test: the corpus' train, its test divided into validation and test",
     )
@@ -56,7 +56,7 @@ class Edition(Section):
     """Preparation of a corpus. Results are only comparable within one corpus and edition."""
 
     name: str = Field("random60", pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    split: SplitRule = SplitRule(kind="random")
+    split: SplitRule = SplitRule()
     sample: int | None = Field(
         None, ge=1, description="largest number of documents, sampled by split.seed before the split; null: all"
     )

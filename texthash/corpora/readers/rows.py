@@ -178,6 +178,11 @@ def id_of(row: Row, table: Table, line: int) -> str:
 def _text(row: Row, table: Table, line: int) -> str:
     columns = table.columns.text
     if absent := [column for column in columns if column not in row]:
+        if len(absent) < len(columns):  # an object of JSON, since a table has a header
+            raise CorpusError(
+                f"{table.path}:{line}: the row has no {absent[0]!r}, one of the columns whose texts are joined.",
+                f'write "{absent[0]}": null where a row has none.',
+            )
         raise no_column(absent[0], row, f"{table.path}:{line}")
     if len(columns) == 1:
         return _field(row, columns[0], fields.text)
