@@ -171,6 +171,7 @@ def test_without_a_token_nothing_is_started(released: StateDir) -> None:
 def test_a_cluster_that_cannot_be_started_is_an_error_with_a_remedy(released: StateDir) -> None:
     """So few open files that Ray's own processes end while they start."""
     environment = {**os.environ, "TEXTHASH_HOME": str(released.root)}
+    environment["RAY_py_gcs_connect_timeout_s"] = "2"  # in place of 30, for a process that has ended
     environment.pop("RAY_ADDRESS", None)
     command = f"ulimit -n 40; exec {sys.executable} -m texthash serve --python-proxy service.port={free_port()}"
     done = subprocess.run(
