@@ -57,6 +57,12 @@ def run_cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str,
     return run
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves plots of reports empty, which take a second of each training to draw; tests of reports look at them."""
+    monkeypatch.setattr("texthash.reporting.page.png", lambda figure: b"")
+
+
 @pytest.fixture(scope="session")
 def corpora_at_hand() -> Path:
     """The folder of real corpora; tests that need it are skipped where it is absent."""

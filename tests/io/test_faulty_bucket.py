@@ -92,6 +92,7 @@ def test_a_busy_bucket_trains_builds_and_writes_as_any(
     assert {"a", "b"} <= contents(node("two")).keys()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_training_whose_credentials_expire_resumes_with_new_ones(
     store: Store, node: Node, config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,6 +19,7 @@ from texthash.io.claims import claim
 from texthash.models.files import digest
 from texthash.training import loop
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 _EPOCHS = 3
 
 
