@@ -2,6 +2,8 @@
 VENV ?= .venv
 BIN := $(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/,)
 ROOM ?= hamming
+# Where it is set, each process compiles PyTorch, Ray and MLflow for itself.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: check test-fast test docs format
 
