@@ -31,6 +31,16 @@ def test_what_a_person_fixes_is_not_searched():
     assert set(space) == set(get_method("nash").search_space) - {"learning_rate"}
 
 
+TARGETS = ("similarity", "neighbourhood")
+
+
+def test_a_target_has_a_search_space_of_its_own():
+    similarity, neighbourhood = (set(free_space(_config("texthash", target=name))) for name in TARGETS)
+    assert not similarity - {"learning_rate"} & neighbourhood
+    assert "temperature" in similarity
+    assert "agreement" in neighbourhood
+
+
 def test_what_the_training_section_overrides_is_not_searched():
     assert "batch_size" in free_space(_config("nash"))
     assert "batch_size" not in free_space(_config("nash", training={"batch_size": 32}))

@@ -261,6 +261,11 @@ class HashMethod(nn.Module):
     def check_together(cls, values: Mapping[str, Any]) -> None:
         """Raise :class:`~texthash.errors.UsageError` if hyper-parameters contradict each other."""
 
+    @classmethod
+    def space_of(cls, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what a sweep searches while some hyper-parameters are fixed: ``search_space`` unless they matter."""
+        return cls.search_space
+
     def make_layers(self) -> None:
         """Create the layers. Called once, after the hyper-parameters are set, with torch's generator seeded."""
 

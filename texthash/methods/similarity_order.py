@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -34,6 +34,7 @@ from texthash.nn.code_entropy import nested_blocks
 from texthash.nn.distillation import Teacher, add_neighbours, ranking_divergence
 from texthash.nn.estimators import straight_through_sign
 from texthash.nn.few_words import few_words
+from texthash.nn.spaces import LogUniform, SearchSpace, Uniform
 
 _EXPANDING = 20  # neighbours whose words are added
 _ITERATIONS = 50  # of the rotation
@@ -46,9 +47,15 @@ class SimilarityOrder(NeighbourMethod, ProjectedMethod):
 
     Attributes:
         blocks: Number of the shorter code that first has a bit, int64 [m], for the rotation; a subclass sets it.
+        similarity_space: What a sweep searches if that is the target.
     """
 
     blocks: Tensor | None
+    similarity_space: ClassVar[SearchSpace] = {
+        "learning_rate": LogUniform(1e-3, 1e-2),
+        "temperature": LogUniform(0.02, 0.1),
+        "short_documents": Uniform(0.0, 1.0),
+    }
 
     target: Literal["neighbourhood", "similarity"] = Field(
         "neighbourhood",
@@ -73,6 +80,10 @@ class SimilarityOrder(NeighbourMethod, ProjectedMethod):
         0.5, ge=0, le=1, description="Share of the documents of which few words are left with target=similarity."
     )
     prefix_weight: float = Field(0.1, ge=0, description="Weight w' of the shorter codes with target=similarity.")
+
+    @classmethod
+    def space_of(cls, params: Mapping[str, Any]) -> SearchSpace:
+        return cls.similarity_space if params.get("target") == "similarity" else cls.search_space
 
     def make_layers(self) -> None:
         if self.teacher != "input":

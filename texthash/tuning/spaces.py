@@ -40,7 +40,7 @@ def free_space(config: Config) -> SearchSpace:
         UsageError: Nothing is left to search, a range is invalid, or its parameter is fixed or not one of the method.
     """
     method, training = config.method, config.training
-    own, taken = get_method(method.name).search_space, hyperparameters(method.name)
+    own, taken = get_method(method.name).space_of(method.params), hyperparameters(method.name)
     if unknown := set(own) - set(taken):
         raise UsageError(
             f"the search space of {method.name} names {', '.join(sorted(unknown))}, which it does not take.",
