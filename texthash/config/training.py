@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import (
     Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
     model_validator,
 )
 
@@ -21,6 +23,12 @@ class TrainingConfig(Section):
     epochs: int | None = Field(None, ge=1, description="number of epochs; null: the method's default")
     batch_size: int | None = Field(
         None, ge=1, description="global batch size, over all workers; null: the method's default"
+    )
+    documents: int | None = Field(
+        None,
+        ge=1,
+        description="number of training documents that are learned from, evenly spaced, where millions would need "
+        "hours of vectors or neighbours; null: all",
     )
     labelled: float = Field(
         1.0, gt=0, le=1, description="share of the training documents, sampled by the seed, whose labels are used"
@@ -48,3 +56,11 @@ class TrainingConfig(Section):
         if self.max_workers is not None and self.max_workers < self.workers:
             raise ValueError(f"max_workers={self.max_workers} is below workers={self.workers}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out ``documents`` if it is null, so that digests from before this key stay valid."""
+        values: dict[str, Any] = serialize(self)
+        if self.documents is None:
+            values.pop("documents", None)
+        return values

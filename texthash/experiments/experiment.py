@@ -17,6 +17,7 @@ from texthash.config import IRRELEVANT_TO_WEIGHTS, Config
 from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.inputs import VECTORS
+from texthash.corpora.prepared.sample import learning_from
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.executor import Executor, LocalExecutor
 from texthash.experiments.trained_models import (
@@ -284,11 +285,12 @@ class Experiment:
                 f"training.workers={training.workers} needs a Ray cluster, but this is one process.",
                 "use pipelines/train.py or `texthash train --address`, or set training.workers=1.",
             )
-        shape = self.corpus.shape_with(config.corpus.features)
+        corpus = learning_from(self.corpus, training.documents)
+        shape = corpus.shape_with(config.corpus.features)
         untrained = build(method.name, shape, method.bits, method.params, training.seed)
         return fit(
             untrained,
-            self.corpus.train,
+            corpus.train,
             training,
             validate=validate,
             on_epoch=notes,
@@ -408,19 +410,29 @@ class Experiment:
 def prepare(config: Config, home: StateDir, *, executor: Executor = LocalExecutor()) -> PreparedCorpus:
     """Prepare a corpus unless it is prepared, and return it.
 
-    If ``corpus.features`` names a sentence encoder, the vectors are computed too.
+    If ``corpus.features`` names a source of vectors, they are computed or read too: of all documents, of those of the
+    training split, or of those of them that are learned from (``training.documents``).
 
     Raises:
-        UsageError: ``corpus.features_of`` leaves out documents whose vectors the method reads.
+        UsageError: ``corpus.features_of`` leaves out documents whose vectors the method reads, or the method needs all
+            training documents and ``training.documents`` leaves out some.
     """
     from texthash.corpora.preparation.steps import prepare_corpus
 
     of = _splits_with_vectors(config)
+    if config.training.documents is not None and get_method(config.method.name).keeps_codes():
+        raise UsageError(
+            f"training.documents={config.training.documents}: {config.method.name} keeps codes of all training "
+            "documents.",
+            "leave it null, or choose another method.",
+        )
     corpus = PreparedCorpus.open(prepare_corpus(config.corpus, home, executor))
+    learned = learning_from(corpus, config.training.documents)
     if config.corpus.features:
         from texthash.corpora.prepared.embeddings.cache import ensure_features
 
-        ensure_features(corpus, config.corpus.features, executor, of)
+        for one in (learned,) if of == ("train",) else (corpus, learned):
+            ensure_features(one, config.corpus.features, executor, of)
     return corpus
 
 

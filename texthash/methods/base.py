@@ -262,6 +262,11 @@ class HashMethod(nn.Module):
         """Raise :class:`~texthash.errors.UsageError` if hyper-parameters contradict each other."""
 
     @classmethod
+    def keeps_codes(cls) -> bool:
+        """Return whether the training documents have codes that training found, in place of those of the encoder."""
+        return cls.database_codes is not HashMethod.database_codes
+
+    @classmethod
     def space_of(cls, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return what a sweep searches while some hyper-parameters are fixed: ``search_space`` unless they matter."""
         return cls.search_space

@@ -15,6 +15,7 @@ import torch
 
 from texthash.config import ClusterConfig, MethodConfig, TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.sample import learning_from
 from texthash.errors import CorpusError, TexthashError
 from texthash.executor import RayExecutor
 from texthash.io.atomic import remove_directory
@@ -109,7 +110,7 @@ def train_distributed(
     # All checkpoints are of this run by now, so workers that restart after a death resume from them in any case.
     resuming = training.derive(resume=True)
     corpus = corpus.absolute()
-    _make_views(method, corpus, training.seed, encoder)
+    _make_views(method, corpus, training, encoder)
     trainer = TorchTrainer(
         _work,
         train_loop_config={"job": _Job(method, corpus, resuming, validate, on_epoch, encoder)},
@@ -162,10 +163,10 @@ def _resources(training: TrainingConfig) -> dict[str, float]:
     return {"CPU": training.cpus_per_worker} | ({"GPU": 1} if training.use_gpu else {})
 
 
-def _make_views(method: MethodConfig, corpus: Path, seed: int, encoder: str | None) -> None:
+def _make_views(method: MethodConfig, corpus: Path, training: TrainingConfig, encoder: str | None) -> None:
     """Compute neighbour graphs and weak codes on the whole cluster, before the workers need them."""
-    prepared = PreparedCorpus.open(corpus)
-    probe = build(method.name, prepared.shape_with(encoder), method.bits, method.params, seed)
+    prepared = learning_from(PreparedCorpus.open(corpus), training.documents)
+    probe = build(method.name, prepared.shape_with(encoder), method.bits, method.params, training.seed)
     ensure_views(probe, prepared.train, RayExecutor())
 
 
@@ -179,7 +180,7 @@ def _work(config: dict[str, Any]) -> None:
         _report({"finished": 1.0}, _RESULT, finished)
         return
     try:
-        corpus = PreparedCorpus.open(job.corpus)
+        corpus = learning_from(PreparedCorpus.open(job.corpus), job.training.documents)
     except CorpusError as error:
         raise CorpusError(
             f"on node {os.uname().nodename}: {error.problem}",
@@ -229,7 +230,7 @@ def _read_latest(name: str) -> State | None:
 def _rebuild(
     method: MethodConfig, corpus: Path, training: TrainingConfig, encoder: str | None, final: State
 ) -> TrainingResult:
-    shape = PreparedCorpus.open(corpus).shape_with(encoder)
+    shape = learning_from(PreparedCorpus.open(corpus), training.documents).shape_with(encoder)
     fitted = build(method.name, shape, method.bits, method.params, training.seed)
     fitted.load_state_dict(final["method"])
     history = [EpochReport(**report) for report in final["history"]]

@@ -18,6 +18,7 @@ import numpy as np
 
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.sample import learning_from
 from texthash.errors import TexthashError, UsageError
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import build
@@ -149,11 +150,12 @@ class HalvingSetting:
         """Train a trial to a rung; it goes on from its state, or from the start if that is gone."""
         directory = self.states / f"trial-{trial.number}"
         try:
-            shape = self.corpus.shape_with(self.encoder)
+            corpus = learning_from(self.corpus, self.training.documents)
+            shape = corpus.shape_with(self.encoder)
             method = build(self.method, shape, self.bits, trial.params, self.training.seed)
             planned = judged_epochs(method, self.training)
             pause = _Pause(directory, rung_epochs(rung, planned))
-            result = fit(method, self.corpus.train, self.training, validate=self.validate, checkpointer=pause)
+            result = fit(method, corpus.train, self.training, validate=self.validate, checkpointer=pause)
         except _PausedError as paused:
             return replace(trial, rung=rung, epochs=epochs_done(paused.history), validation=paused.best)
         except TexthashError as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.sample import learning_from
 from texthash.errors import TexthashError
 from texthash.io.atomic import remove_directory
 from texthash.methods.base import HashMethod
@@ -112,7 +113,7 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
     space = free_space(config)
     starting = starting_point(config.method, space)
     first = [starting] if starting is not None else None
-    shape = corpus.shape_with(config.corpus.features)
+    shape = learning_from(corpus, config.training.documents).shape_with(config.corpus.features)
     method = config.method
     probe = build(method.name, shape, method.bits, resolve(method.name, method.params, method.preset))
     planned, grace = judged_epochs(probe, setting.training()), config.tuning.grace_epochs

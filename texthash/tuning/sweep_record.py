@@ -192,12 +192,16 @@ def close_sweep(directory: Path) -> None:
 
 def _identity(config: Config, corpus: PreparedCorpus) -> str:
     """Return a digest of what determines the results of the trials, not of how many run at a time, or where."""
+    training = config.training
     decides = {
         "data": data_digest(corpus),
         "features": config.corpus.features,
         "method": decisive(config.method),
         "fixed": sorted(config.method.params),
-        "training": config.training.model_dump(mode="json", include={"epochs", "batch_size", "patience", "seed"}),
+        "training": {
+            **training.model_dump(include={"epochs", "batch_size", "patience", "seed", "documents"}),
+            **({"labelled": training.labelled} if training.labelled < 1 else {}),
+        },
         "tuning": config.tuning.model_dump(mode="json", exclude=_PLACEMENT),
         "judged_by": [config.evaluation.k, config.evaluation.selection_metric],
     }

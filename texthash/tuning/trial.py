@@ -11,6 +11,7 @@ import torch
 
 from texthash.config import Config, TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.sample import learning_from
 from texthash.errors import TexthashError
 from texthash.methods.base import GradientStage, HashMethod
 from texthash.methods.registry import build, resolve, resolved
@@ -123,13 +124,14 @@ def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
     run.dataset(corpus)
     chosen = merged(setting.config.method, params)
     try:
-        shape = corpus.shape_with(setting.config.corpus.features)
+        learned = learning_from(corpus, training.documents)
+        shape = learned.shape_with(setting.config.corpus.features)
         values = resolve(chosen.name, chosen.params, chosen.preset)
         method = build(chosen.name, shape, chosen.bits, values, training.seed)
         planned = judged_epochs(method, training)
         result = fit(
             method,
-            corpus.train,
+            learned.train,
             training,
             validate=setting.validate,
             on_epoch=run.epoch,

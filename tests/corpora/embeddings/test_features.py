@@ -23,6 +23,7 @@ from texthash.corpora.prepared.embeddings.cache import Vectors, ensure_features
 from texthash.corpora.prepared.embeddings.encoder import SentenceEncoder, identity, locate, open_encoder
 from texthash.corpora.prepared.inputs import Inputs
 from texthash.corpora.prepared.manifest import config_hash
+from texthash.corpora.prepared.sample import learning_from
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
 from texthash.executor import LocalExecutor
 from texthash.experiments.experiment import prepare
@@ -99,6 +100,17 @@ def test_vectors_of_the_training_documents_alone(corpus_of: Corpora, tiny_encode
     assert ensure_features(corpus, str(tiny_encoder)) == name
     assert len(corpus.validation.dense(name)) == len(corpus.validation)
     np.testing.assert_array_equal(corpus.train.dense(name), train)
+
+
+def test_vectors_of_a_sample_alone(corpus_of: Corpora, tiny_encoder: Path) -> None:
+    corpus = corpus_of(50)
+    sample = learning_from(corpus, 7)
+    name = ensure_features(sample, str(tiny_encoder))
+    texts = texts_of(corpus, "train")
+    expected = SentenceEncoder(tiny_encoder).encode([texts[row] for row in sample.rows])
+    np.testing.assert_array_equal(sample.train.dense(name), expected)
+    with pytest.raises(CorpusError, match="no sentence vectors"):
+        corpus.train.dense(name)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,11 @@ def open_cache(shards: Path, cache: Path, counts: SplitCounts) -> dict[str, NDAr
         beside ``words``.
     """
     directory = make_once(cache / shards.name, lambda partial: _fill(shards, partial, counts))
+    return load_arrays(directory)
+
+
+def load_arrays(directory: Path) -> dict[str, NDArray]:
+    """Return the memory-mapped arrays of a directory by name."""
     return {file.stem: np.load(file, mmap_mode="r") for file in matching(directory, "*.npy")}
 
 

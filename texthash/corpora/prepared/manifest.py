@@ -109,7 +109,7 @@ class Manifest:
         return config_hash(self.config)
 
     def to_json(self) -> str:
-        config = self.config.model_dump(mode="json", exclude={"features"})
+        config = self.config.model_dump(mode="json", exclude={"features", "features_of"})
         record = {**asdict(self), "config": config, "config_hash": self.config_hash}
         for name in ("pairs", "judged", "attributes"):
             if not record[name]:
@@ -141,7 +141,7 @@ class Manifest:
 def config_hash(config: CorpusConfig) -> str:
     """Return the SHA-256 (hex) of the settings that determine the content.
 
-    These are all but the location of the source files and the sentence encoder, whose vectors are stored separately.
+    These are all but the location of the source files and the source of vectors, which are stored separately.
     """
-    decisive = config.model_dump(mode="json", exclude={"data_dir", "features"})
+    decisive = config.model_dump(mode="json", exclude={"data_dir", "features", "features_of"})
     return hashlib.sha256(json.dumps([SCHEMA_VERSION, decisive], sort_keys=True).encode()).hexdigest()

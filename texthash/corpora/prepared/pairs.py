@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
-from texthash.corpora.prepared.csr_cache import make_once
+from texthash.corpora.prepared.csr_cache import load_arrays, make_once
 from texthash.errors import CorpusError
 from texthash.io.atomic import read_parquet, readable
-from texthash.io.listing import matching
 from texthash.io.ragged import from_arrow, indptr_of, take_rows
 
 COLUMNS = ("queries", "query_tokens", "negatives")
@@ -121,7 +120,7 @@ class Queries(Split):
     @cached_property
     def _arrays(self) -> dict[str, NDArray]:
         directory = make_once(self.cache / f"{self.answers.name}-queries", partial(_fill, self))
-        return {file.stem: np.load(file, mmap_mode="r") for file in matching(directory, "*.npy")}
+        return load_arrays(directory)
 
     @property
     def shards(self) -> list[Path]:

@@ -205,14 +205,13 @@ def _ids(home: StateDir, record: Release, shard: int) -> str:
 
 
 def _codes(home: StateDir, record: Release, shard: int, hasher: Hasher, sample: int, seed: int) -> str:
-    from texthash.methods.base import HashMethod
     from texthash.models.vectors import reads_stored_vectors
 
     dataset = _open(home, record, shard)
     if reads_stored_vectors(hasher.method, None):
         return _codes_of_vectors(dataset, record, hasher, sample, seed)
     # A method may define the codes of its training documents; encoding their text does not reproduce these.
-    own = type(hasher.method).database_codes is not HashMethod.database_codes
+    own = hasher.method.keeps_codes()
     condition = "text != ''" + (f" AND number >= {hasher.method.shape.documents}" if own else "")
     table = _sample(dataset, "code", sample, seed, condition)
     if not len(table):

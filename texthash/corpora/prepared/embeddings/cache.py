@@ -21,9 +21,10 @@ from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.prepared.embeddings.sources import identity, is_given, open_embedder, prefers_gpu
 from texthash.corpora.prepared.embeddings.stored import META, feature_folder, features_of
 from texthash.corpora.prepared.pairs import Queries
+from texthash.corpora.prepared.sample import SampledCorpus
 from texthash.errors import ModelMismatchError
 from texthash.executor import Claim, Executor, LocalExecutor
-from texthash.io.atomic import exclusive, write_json
+from texthash.io.atomic import exclusive, whole, write_json
 from texthash.progress import log_line, track
 
 # Number of texts that are encoded, and recorded as done, together. It does not depend on the workers: among other texts
@@ -73,8 +74,10 @@ def ensure_features(
 
     An interrupted call resumes with the next block.
 
+    Those of a sample are taken from the whole corpus where these are stored.
+
     Args:
-        corpus: Prepared corpus.
+        corpus: Prepared corpus, or a sample of one.
         name: Name of the source; see :mod:`texthash.corpora.prepared.embeddings.sources`.
         executor: Executor of the encoder.
         of: Splits whose vectors are stored; the user's own are, of all.
@@ -88,6 +91,13 @@ def ensure_features(
         ModelMismatchError: The stored vectors are of another model of that name.
     """
     folder = feature_folder(corpus.cache, name)
+    if isinstance(corpus, SampledCorpus):
+        of = ("train",)
+        if is_given(name):
+            ensure_features(corpus.whole, name)
+        if (feature_folder(corpus.whole.cache, name) / "train.npy").is_file():
+            _take(corpus, name, folder)
+            return features_of(corpus.cache, name)[0]
     if is_given(name):
         from texthash.corpora.prepared.embeddings.given import ensure_given
 
@@ -110,6 +120,16 @@ def ensure_features(
             todo = [split for split in splits if not (folder / f"{split.name}.npy").is_file()]
             _encode(todo, folder, encoder, width, executor)
     return features_of(corpus.cache, name)[0]
+
+
+def _take(sample: SampledCorpus, name: str, folder: Path) -> None:
+    """Store the vectors of a sample, which are stored with those of the whole corpus."""
+    encoder, width = features_of(sample.whole.cache, name)
+    with exclusive(folder / ".lock"):
+        if not (folder / "train.npy").is_file():
+            write_json(folder / META, {"encoder": encoder, "width": width})
+            with whole(folder / "train.npy") as unfinished, unfinished.open("wb") as file:
+                np.save(file, sample.whole.train.dense(encoder)[sample.rows])
 
 
 def _encode(splits: list[Split], folder: Path, encoder: str, width: int, executor: Executor) -> None:
