@@ -25,11 +25,10 @@ from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.corpus import Split
+from texthash.corpora.prepared.embeddings.told import told_vectors
 from texthash.errors import UsageError
 from texthash.methods.base import Card, ClosedForm, Printed, Stage
 from texthash.methods.projected import ProjectedMethod
-from texthash.nn.projections import joint_rows
-from texthash.nn.ridge import ridge
 from texthash.nn.spaces import Choice
 from texthash.nn.spectral import principal_components
 
@@ -96,8 +95,8 @@ class ITQ(ProjectedMethod):
         """Set the projection x W R - c W R from the training rows, or x A W R less its medians with a teacher."""
         rows = self.rows_of(train)
         if self.teacher == "features":
-            vectors = train.dense(self.shape.encoder or "")
-            matrix, medians, centre = told_components(rows, vectors, self.penalty, self.bits, self.iterations)
+            told = told_vectors(train, self.shape.encoder or "", self.weighting, self.penalty)
+            matrix, medians, centre = told_components(rows, told, self.bits, self.iterations)
             self.projection.set(matrix, -medians)
             self.kept_mean.copy_(torch.from_numpy(medians - centre))
             return
@@ -142,21 +141,13 @@ def rotated_components(
 
 
 def told_components(
-    rows: sp.csr_matrix,
-    vectors: np.ndarray,
-    penalty: float,
-    bits: int,
-    iterations: int,
-    blocks: Sequence[int] | None = None,
+    rows: sp.csr_matrix, told: np.ndarray, bits: int, iterations: int, blocks: Sequence[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the projection x A W R of words to rotated components of what they tell of vectors.
 
-    A is the ridge regression from the words to the vectors at length 1 and less their mean.
-
     Args:
         rows: Weighted words of documents [N, V].
-        vectors: Their vectors [N, D].
-        penalty: Penalty of the regression.
+        told: A [V, D] of :func:`~texthash.corpora.prepared.embeddings.told.told_vectors`.
         bits: Number m of components, below D.
         iterations: Number of alternations.
         blocks: As for :func:`rotated_components`.
@@ -164,8 +155,6 @@ def told_components(
     Returns:
         A W R [V, m], the medians of the documents' values [m], and the projection of the mean of their values [m].
     """
-    targets = joint_rows(None, vectors, 1.0)
-    told, _ = ridge(rows, targets - targets.mean(axis=0), penalty, intercept=False)
     values = rows @ told
     matrix, centre = rotated_components(values, bits, iterations, blocks)
     medians = np.median(values @ matrix, axis=0).astype(np.float32)

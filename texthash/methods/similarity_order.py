@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
+from texthash.corpora.prepared.embeddings.told import told_vectors
 from texthash.methods.base import Progress
 from texthash.methods.itq import KEPT_MEAN, rotated_components, told_components
 from texthash.methods.neighbouring import NeighbourMethod
@@ -117,8 +118,8 @@ class SimilarityOrder(NeighbourMethod, ProjectedMethod):
             matrix, offset = rotated_components(rows, self.bits, _ITERATIONS, blocks)
             shift = KEPT_MEAN * offset
         else:  # of what words tell of the vectors
-            vectors = train.dense(shape.encoder or "")
-            matrix, offset, centre = told_components(rows, vectors, _PENALTY, self.bits, _ITERATIONS, blocks)
+            told = told_vectors(train, shape.encoder or "", self.weighting, _PENALTY)
+            matrix, offset, centre = told_components(rows, told, self.bits, _ITERATIONS, blocks)
             shift = offset - centre
         scale = float(((rows @ matrix - offset) ** 2).mean()) ** -0.5
         with torch.no_grad():
