@@ -90,9 +90,10 @@ def test_a_run_that_does_not_take_up_an_older_one_goes_on_after_a_death_of_its_o
             time.sleep(0.1)
         die(report)
 
-    training = TRAINING.model_copy(update={"workers": 1, "resume": False})
-    _train(small_corpus, storage, training=training, on_epoch=note)
+    training = TRAINING.model_copy(update={"workers": 1, "resume": False, "documents": 200})
+    result = _train(small_corpus, storage, training=training, on_epoch=note)
     assert epochs.read_text().splitlines().count("train 1") == 1
+    assert result.method.shape.documents == 200, "of the sample that it was to learn from"
 
 
 def test_an_error_of_a_worker_arrives_as_itself(ray_cluster, small_corpus, tmp_path):
