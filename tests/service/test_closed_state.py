@@ -57,7 +57,16 @@ def test_a_write_into_a_closed_state_directory_is_refused_and_works_again(
     with closed(home.root / folder):
         assert is_of_storage(put(asked), str(home.root))
         health = asked.get("/health/ready")
-        assert health.json()["writes"] == ("refused" if folder == "." else "accepted")
+        assert health.json()["writes"] == "refused"
         assert asked.search({"text": "sort the values"}).status_code == 200
     assert put(asked).status_code == 200
+    assert asked.get("/health/ready").json()["writes"] == "accepted"
     assert asked.get("/v1/documents/new").status_code == 200
+
+
+def test_health_says_that_a_state_directory_can_only_be_read(home: StateDir, asked: Asked) -> None:
+    with closed(home.root / "releases", 0o555):
+        health = asked.get("/health/ready")
+        assert (health.status_code, health.json()["writes"]) == (200, "refused")
+        assert health.json()["writes_refused"] == f"{home.root / 'releases'} cannot be written"
+        assert asked.search({"text": "sort the values"}).status_code == 200

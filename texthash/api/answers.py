@@ -230,7 +230,8 @@ class Health(BaseModel):
     )
     writes: Literal["accepted", "refused"] | None = Field(
         None,
-        description="refused: too little disk space is free; searches continue. null: the server is read-only.",
+        description="refused: too little disk space is free, or it cannot be written; searches continue. null: the "
+        "server is read-only.",
     )
     writes_refused: str | None = Field(None, description="Reason for which writes are refused.")
     audit: Literal["written", "failing"] | None = Field(

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from texthash.api.filters import Filter
 from texthash.errors import StorageUnavailableError, TexthashError, UsageError
-from texthash.index.releases.release import Release, read_release
+from texthash.index.releases.release import Release, read_release, releases_path
 from texthash.index.releases.snapshots import Snapshot, read_snapshot, readable_snapshots, take_snapshot
 from texthash.index.storage.free_space import DiskFullError, FreeSpace
 from texthash.index.writing.writer import IndexDocument
+from texthash.io.atomic import is_local
 from texthash.io.conditional import patience
+from texthash.io.outputs import is_writable
 from texthash.paths import StateDir
 from texthash.service.coordinator import Coordinator
 from texthash.service.metrics import StorageMetrics
@@ -117,14 +120,20 @@ class IndexWriteService:
         return done, await self._visible(done, wait)
 
     async def refusal(self) -> str | None:
-        """Return the reason for which writes are refused while disk space is short; None while they are accepted."""
+        """Return why writes are refused, as where disk space is short; None while they are accepted."""
         try:
+            closed = await asyncio.to_thread(self._closed_folder)
             await asyncio.to_thread(self._space().check)
         except DiskFullError as error:
             return error.problem
         except OSError as error:  # The state directory is closed, or its disk fails.
             return f"free space cannot be read: {error}"
-        return None
+        return None if closed is None else f"{closed} cannot be written"
+
+    def _closed_folder(self) -> Path | None:
+        """Return a folder of this machine that a write needs and cannot change, as on a read-only disk."""
+        needed = (releases_path(self.home), self.home.path(self._coordinator.release.index_uri))
+        return next((path for path in needed if is_local(path) and not is_writable(path)), None)
 
     def report(self) -> None:
         """Set the gauges of free space; call it every few seconds, since they expire."""
