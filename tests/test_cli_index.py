@@ -148,7 +148,14 @@ def test_an_attribute_that_no_row_has_is_refused(cli, home: StateDir, tmp_path: 
         assert f"no row has a value of '{absent}'" in err
         assert "Nothing was written" in err
     assert read_release(home).version == 1
-    assert cli("index", "upsert", file, "--attribute", "year")[0] == 0
+    status, _, err = cli("index", "upsert", file, "--attribute", "year")
+    assert (status, err) == (0, "")
+    for suffix, content in {".jsonl": '{"id": "a", "text": "b", "year": 2020}', ".csv": "id,text,year\na,b,1"}.items():
+        made = tmp_path / f"other{suffix}"
+        made.write_text(f"{content}\n", encoding="utf-8")
+        status, _, err = cli("index", "upsert", str(made))
+        assert status == 0
+        assert "replaced documents lose theirs; to write them: --attribute year" in err
 
 
 def test_a_writing_that_ends_early_says_how_far_it_came_and_can_be_repeated(

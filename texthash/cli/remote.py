@@ -179,13 +179,15 @@ def upsert_file(client: Client, table: Table) -> dict[str, Any]:
     """Upsert the documents of a file in requests of the largest accepted size, after a check of the whole file."""
     from texthash.client.batches import in_requests
     from texthash.corpora.readers.rows import documents
-    from texthash.deployment.row_files import Written, check_rows, new_document
+    from texthash.deployment.row_files import Written, check_rows, new_document, warn_of_lost_attributes
 
     def bytes_of(document: Document) -> int:
         return len(json.dumps(new_document(document)).encode()) + 2
 
-    limits = client.info().limits
+    info = client.info()
+    limits = info.limits
     check_rows(table, limits.max_text_bytes)
+    warn_of_lost_attributes(table, info.index.attributes)
     requests = in_requests(documents(table), bytes_of, limits.max_batch, limits.max_body_bytes - _OVERHEAD_BYTES)
     done = new = unknown = 0
     with Written(table.path) as written:

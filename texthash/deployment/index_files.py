@@ -48,7 +48,7 @@ def upsert_file(home: StateDir, table: Table) -> Upserted:
         CorpusError: A row is invalid; see :func:`~texthash.deployment.row_files.check_rows`.
     """
     from texthash.corpora.readers.rows import documents
-    from texthash.deployment.row_files import Written, check_rows
+    from texthash.deployment.row_files import Written, check_rows, warn_of_lost_attributes
     from texthash.models.vectors import check_documents_bring_vectors
 
     release = read_release(home)
@@ -56,6 +56,7 @@ def upsert_file(home: StateDir, table: Table) -> Upserted:
     done = new = unknown = 0
     with IndexWriter.open(home) as writer, audited(home, "upsert") as facts:
         check_rows(table, LimitsConfig().max_text_bytes)
+        warn_of_lost_attributes(table, release.attributes)
         if table.columns.vector is not None:
             check_documents_bring_vectors(hasher.method)
         with Written(table.path) as written:

@@ -8,7 +8,7 @@ service that stops), the last written row is logged. It can be repeated safely, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +20,8 @@ from texthash.api.attributes import write_attributes
 from texthash.api.requests import NewDocument
 from texthash.corpora.document import NO_ID, Document
 from texthash.corpora.prepared.embeddings.checks import REMEDY, flaw_of_one
+from texthash.corpora.readers import tables
+from texthash.corpora.readers.fields import is_missing
 from texthash.corpora.readers.rows import Table, documents
 from texthash.errors import CorpusError
 from texthash.progress import log_line, track, warn
@@ -72,6 +74,22 @@ def check_rows(table: Table, max_text_bytes: int) -> None:
     suspects = set(sorted_[1:][sorted_[1:] == sorted_[:-1]].tolist())
     if suspects:
         check_unique(_suspected(table, suspects))
+
+
+def warn_of_lost_attributes(table: Table, attributes: Collection[str]) -> None:
+    """Warn if the first row of a checked file has attributes of the index that are not written.
+
+    Args:
+        table: File of rows.
+        attributes: Names of the attributes of the index.
+    """
+    unnamed = set(attributes) - table.columns.read
+    _, row = next(iter(tables.rows(table.path, columns=unnamed, required=table.columns.header)), (0, {}))
+    if lost := sorted(name for name in unnamed & row.keys() if not is_missing(row[name])):
+        warn(
+            f"columns of {table.path} that are attributes of the index are not written, and replaced documents lose "
+            f"theirs; to write them: {' '.join(f'--attribute {name}' for name in lost)}"
+        )
 
 
 class Written:
