@@ -8,7 +8,6 @@ import pytest
 
 import texthash
 from tests.evaluation.retrieval.small import DOCUMENTS, QRELS, write_collection
-from texthash.corpora.qrels import write_trec_qrels
 
 
 @pytest.fixture
@@ -41,7 +40,8 @@ def test_a_model_on_a_collection_and_its_runs_give_the_same_figures(cli, folder,
         "lsh 8 asymmetric",
         "lsh 8 asymmetric + bm25",
     ]
-    write_trec_qrels(tmp_path / "qrels.txt", QRELS)
+    rows = [f"{query} 0 {id_} {grade}\n" for query, own in QRELS.items() for id_, grade in own.items()]
+    (tmp_path / "qrels.txt").write_text("".join(rows))
     files = ["runs/bm25.txt", "runs/lsh_8_hamming.txt"]
     for qrels in ("qrels.txt", "small/qrels/test.tsv"):
         status, out, err = cli("evaluate", "--run", files[0], "--run", files[1], "--qrels", qrels, "--json")

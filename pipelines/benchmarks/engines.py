@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from texthash.hamming import kernels
 from texthash.index.memory.cost_model import Plan
-from texthash.index.memory.flat import FlatIndex, Hits
+from texthash.index.memory.flat import Hits
 from texthash.index.memory.multi_index import MultiIndex
 
 Codes = NDArray[np.uint8]
@@ -47,15 +47,17 @@ class Engine:
 
 def _texthash_flat(codes: Codes, share: float | None = None) -> Engine:
     """Return texthash's scan; with a random share of the documents allowed, it measures the cost of a label filter."""
-    index = FlatIndex(codes, np.arange(len(codes)))
+    index = MultiIndex(codes, np.arange(len(codes)))
     if share is None:
         return Engine(
-            lambda queries, k, threads: _answer(index.search(queries, k, threads=threads)), index.size_bytes, True
+            lambda queries, k, threads: _answer(index.search(queries, k, threads=threads, plan="flat")),
+            index.size_bytes,
+            True,
         )
     allowed = np.random.default_rng(1).random(len(codes)) < share
     mask = kernels.pack_allow(allowed)
     return Engine(
-        lambda queries, k, threads: _answer(index.search(queries, k, allow=mask, threads=threads)),
+        lambda queries, k, threads: _answer(index.search(queries, k, allow=mask, threads=threads, plan="flat")),
         index.size_bytes + mask.nbytes,
         True,
         allowed,

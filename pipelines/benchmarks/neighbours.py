@@ -23,7 +23,8 @@ from sklearn.neighbors import NearestNeighbors
 from benchmarks.reporting import JsonOption, alternate, report
 from texthash.config import CorpusConfig
 from texthash.corpora.catalog import open_source
-from texthash.corpora.prepared.neighbours.cosine import nearest_by_cosine
+from texthash.corpora.prepared.neighbours.cosine import CosineSearch
+from texthash.corpora.prepared.neighbours.search import all_nearest
 from texthash.errors import TexthashError
 from texthash.paths import resolve_home
 from texthash.progress import log_line
@@ -74,7 +75,7 @@ def _kept(found: dict[str, Weights], name: str, call: Callable[[], Weights]) -> 
 
 
 def _texthash(matrix: csr_matrix, k: int, threads: int) -> Weights:
-    return nearest_by_cosine(matrix, k, threads=threads)[1]
+    return all_nearest(CosineSearch.of(matrix), k, threads=threads)[1]
 
 
 def _scikit_learn(matrix: csr_matrix, k: int, threads: int) -> Weights:

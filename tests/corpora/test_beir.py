@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import json
 
 import pytest
 
 import texthash
 from tests.evaluation.retrieval.small import QRELS, QUERIES, real_collection, write_collection
 from texthash.config import CorpusConfig, Edition, SplitRule
-from texthash.corpora.prepared.judged import read_judged
-from texthash.corpora.qrels import read_qrels, write_qrels, write_trec_qrels
+from texthash.corpora.qrels import read_qrels, write_qrels
 from texthash.corpora.readers import beir
 from texthash.corpora.readers.formats import reader_of
-from texthash.errors import CorpusError, UsageError
+from texthash.errors import CorpusError
 
 EDITION = Edition(name="small", split=SplitRule(kind="random", train=0.6, validation=0.2), stop_words=None)
 
@@ -37,9 +37,10 @@ def test_a_prepared_corpus_keeps_queries_and_judgements_beside_its_documents(fol
     assert sum(corpus.manifest.documents.values()) == 5
     assert corpus.manifest.judged == {"test": 2}  # the third judged query has no relevant document
     assert corpus.manifest.warnings == []
-    judged = read_judged(corpus.path)
-    assert judged.queries == QUERIES
-    assert judged.qrels == {"test": QRELS}
+    queries = map(json.loads, (corpus.path / "judged" / "queries.jsonl").read_text().splitlines())
+    assert {row["_id"]: row["text"] for row in queries} == QUERIES
+    qrels = beir.qrels_files(corpus.path / "judged")
+    assert {split: read_qrels(path) for split, path in qrels.items()} == {"test": QRELS}
     (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
     with pytest.raises(CorpusError, match=r"test\.tsv changed since"):
         texthash.prepare("small", folder, edition=EDITION)
@@ -98,13 +99,11 @@ def test_documents_without_an_id_are_errors_with_file_and_line(folder):
         list(beir.read_documents(folder))
 
 
-def test_judgements_are_the_same_after_writing_in_either_form(tmp_path):
+def test_judgements_are_the_same_in_either_form(tmp_path):
     write_qrels(tmp_path / "beir.tsv", QRELS)
-    write_trec_qrels(tmp_path / "trec.txt", QRELS)
+    rows = [f"{query} 0 {id_} {grade}\n" for query, own in QRELS.items() for id_, grade in own.items()]
+    (tmp_path / "trec.txt").write_text("".join(rows))
     assert read_qrels(tmp_path / "beir.tsv") == read_qrels(tmp_path / "trec.txt") == QRELS
-    assert (tmp_path / "trec.txt").read_text().startswith("q1 0 d1 2\n")
-    with pytest.raises(UsageError, match="'a b' is not valid in a file of TREC"):
-        write_trec_qrels(tmp_path / "trec.txt", {"a b": {"d": 1}})
 
 
 @pytest.mark.parametrize(("name", "documents", "queries"), [("cranfield", 1400, 225), ("cacm", 3204, 52)])

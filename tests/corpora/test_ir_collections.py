@@ -13,7 +13,8 @@ import ir_datasets
 
 import texthash
 from texthash.config import Edition, SplitRule
-from texthash.corpora.prepared.judged import read_judged
+from texthash.corpora.qrels import read_qrels
+from texthash.corpora.readers import beir
 from texthash.errors import CorpusError
 
 EDITION = Edition(name="small", split=SplitRule(kind="random", train=0.6, validation=0.2), stop_words=None)
@@ -50,9 +51,13 @@ def test_a_collection_is_prepared_with_the_judgements_of_its_parts(name, tmp_pat
     monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path / "home"))
     corpus = texthash.prepare("small", name, edition=EDITION)
     assert sum(corpus.manifest.documents.values()) == len(TEXTS)
-    judged = read_judged(corpus.path)
-    assert judged.queries == QUERIES
-    assert judged.qrels == {"train": {"q3": {"d5": 1}}, "test": {"q1": {"d1": 2, "d2": 0}, "q2": {"d4": 1}}}
+    queries = map(json.loads, (corpus.path / "judged" / "queries.jsonl").read_text().splitlines())
+    assert {row["_id"]: row["text"] for row in queries} == QUERIES
+    qrels = beir.qrels_files(corpus.path / "judged")
+    assert {split: read_qrels(path) for split, path in qrels.items()} == {
+        "train": {"q3": {"d5": 1}},
+        "test": {"q1": {"d1": 2, "d2": 0}, "q2": {"d4": 1}},
+    }
     manifest = json.loads((corpus.path / "manifest.json").read_text())
     assert manifest["config"]["path"] == name
     assert manifest["judged"] == {"train": 1, "test": 2}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from scipy.sparse import csr_matrix
 
 from texthash.corpora.label_tree import LabelTree
 from texthash.corpora.prepared.corpus import PreparedCorpus
@@ -21,17 +19,6 @@ def test_categories_that_no_document_bears_come_after_the_labels() -> None:
     assert tree.depth.tolist() == [2, 2, 2, 1, 0, 0, 1]
 
 
-def test_membership_is_closed_upwards() -> None:
-    tree = LabelTree.of(LABELS, PARENTS)
-    labels = csr_matrix(np.array([[1, 1, 0, 0, 0], [0, 0, 1, 0, 1], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]], np.uint8))
-    assert tree.closed(labels).toarray().tolist() == [
-        [1, 1, 0, 0, 0, 1, 1],
-        [0, 0, 1, 1, 1, 1, 0],
-        [0, 0, 0, 1, 0, 1, 0],
-        [0, 0, 0, 0, 0, 0, 0],
-    ]
-
-
 def test_a_cycle_is_refused() -> None:
     with pytest.raises(CorpusError, match="cycle"):
         LabelTree.of(["a", "b"], {"a": "b", "b": "a"})
@@ -41,4 +28,3 @@ def test_a_corpus_without_a_tree_is_flat(small_corpus: PreparedCorpus) -> None:
     tree = small_corpus.train.label_tree
     assert tree.names == small_corpus.label_names
     assert (tree.parents == -1).all()
-    assert (tree.closed(small_corpus.train.labels) != small_corpus.train.labels).nnz == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError, TexthashError, as_user_error
 from texthash.executor import LocalExecutor
-from texthash.io.atomic import publish_directory, read_array, whole, write_array, write_text
+from texthash.io.atomic import publish_directory, whole, write_array, write_text
 from texthash.io.object_store_cache import here
 from texthash.paths import StateDir, as_path
 
@@ -223,7 +224,7 @@ def test_an_object_appears_whole_or_not_at_all(bucket: str) -> None:
 
     with pytest.raises(OSError, match="no more"):
         fail()
-    np.testing.assert_array_equal(read_array(path), np.arange(5))
+    np.testing.assert_array_equal(np.load(io.BytesIO(path.read_bytes())), np.arange(5))
 
 
 def test_a_directory_is_published_by_its_last_file_and_without_what_another_left(bucket: str) -> None:

@@ -15,7 +15,6 @@ from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import Relevance, score
 from texthash.hamming.codes import MAX_BITS, MIN_BITS
 from texthash.hamming.interop import SUFFIXES, read_codes, write_codes
-from texthash.index.memory.flat import FlatIndex
 from texthash.index.memory.multi_index import MultiIndex
 from texthash.reporting.report import ReportedRun, report
 
@@ -86,9 +85,10 @@ def test_indexes_and_files_keep_codes_of_every_width(bits, documents, tmp_path):
     codes, queries = random_codes(bits, documents), random_codes(bits, 3, seed=1)
     near = np.unpackbits(queries[:, None] ^ codes[None], axis=2).sum(axis=2)
     numbers = np.arange(documents)
-    for index in (FlatIndex(codes, numbers), MultiIndex(codes, numbers)):
+    index = MultiIndex(codes, numbers)
+    for plan in ("flat", "auto"):
         for limit in (1, documents, 10 * documents):
-            hits = index.search(queries, limit)
+            hits = index.search(queries, limit, plan=plan)
             for row, (distances, found) in enumerate(zip(hits.distances, hits.numbers, strict=True)):
                 order = np.lexsort((numbers, near[row]))[:limit]
                 assert found.tolist() == order.tolist()

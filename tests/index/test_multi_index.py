@@ -14,7 +14,7 @@ from texthash.hamming.multi_index import Costs
 from texthash.hamming.plain_scan import distances_where
 from texthash.index.memory import multi_index
 from texthash.index.memory.cost_model import Call, CostModel
-from texthash.index.memory.flat import FlatIndex, Hits
+from texthash.index.memory.flat import Hits
 from texthash.index.memory.multi_index import MultiIndex
 from texthash.index.shard import merge
 
@@ -38,6 +38,10 @@ def brute(codes, numbers, query, allowed, radius=None):
     order = np.lexsort((numbers, distances))
     order = order[kept[order]]
     return distances[order], numbers[order]
+
+
+def scanned(codes, numbers, queries, k):
+    return MultiIndex(codes, numbers).search(queries, k, plan="flat")
 
 
 def same(hits: Hits, expected: Hits):
@@ -112,7 +116,7 @@ def test_every_plan_is_brute_force(seed, width, size, kind, limit, offset, share
 def test_flipping_and_permuting_bits_changes_nothing(seed, width, size, kind, k):
     random = np.random.default_rng(seed)
     codes, queries = make_codes(random, size, width, kind), random.integers(0, 256, (3, width), dtype=np.uint8)
-    expected = FlatIndex(codes, np.arange(size)).search(queries, k)
+    expected = scanned(codes, np.arange(size), queries, k)
     mask = random.integers(0, 256, width, dtype=np.uint8)
     order = random.permutation(8 * width)
     moved = [pack(unpack(array)[:, order]) for array in (codes, queries)]
@@ -132,7 +136,7 @@ def test_any_split_gives_the_same_answer(seed, width, size, kind, k, parts):
         for part in range(parts)
     ]
     hits, _ = merge(found, k)
-    assert same(hits, FlatIndex(codes, np.arange(size)).search(queries, k))
+    assert same(hits, scanned(codes, np.arange(size), queries, k))
     assert set(hits.plans) <= {"flat", "mih", "flat+mih"}
     assert np.array_equal(hits.candidates, np.sum([part.candidates for part in found], axis=0))
 
@@ -147,9 +151,9 @@ def test_many_changes_go_into_new_tables_and_change_no_answer(monkeypatch):
         index = index.added(codes[start : start + 100], np.arange(start, start + 100))
         index = index.without(np.arange(start - 5000, start - 4950))
         alive = np.setdiff1d(np.arange(start + 100), np.arange(5000)[np.arange(5000) % 100 < 50][: start // 2 - 2450])
-        expected = FlatIndex(codes[alive], alive).search(queries, 30)
+        expected = scanned(codes[alive], alive, queries, 30)
         assert all(same(index.search(queries, 30, plan=plan), expected) for plan in PLANS)
-    assert same(first.search(queries, 30, plan="mih"), FlatIndex(codes[:5000], np.arange(5000)).search(queries, 30))
+    assert same(first.search(queries, 30, plan="mih"), scanned(codes[:5000], np.arange(5000), queries, 30))
     assert index.added(codes[:0], np.arange(0)).search(queries, 3, plan="auto").plans
     assert len(index.without(np.arange(6000))) == 0
 

@@ -13,7 +13,7 @@ from texthash.config import MethodConfig, TrainingConfig
 from texthash.corpora.prepared.batches import batches, text_batch
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.hamming.codes import unpack
-from texthash.index.memory.flat import FlatIndex
+from texthash.index.memory.multi_index import MultiIndex
 from texthash.methods.base import Card, GradientStage
 from texthash.methods.registry import build, get_method, hyperparameters, methods
 from texthash.models.encoding import activations_of, calibrate
@@ -226,7 +226,7 @@ class TestEveryMethod:
         for other in (again.encode(texts, batch_size=7), again.encode_split(small_corpus.validation)[: len(texts)]):
             assert np.array_equal(unpack(codes)[decided], unpack(other)[decided])
         database = again.encode_split(small_corpus.train)
-        hits = FlatIndex(database, np.arange(len(database))).search(database[:1], limit=3)
+        hits = MultiIndex(database, np.arange(len(database))).search(database[:1], limit=3)
         assert hits.distances[0][0] == 0
 
     def test_documents_without_known_words_have_one_code(self, name, small_corpus, fitted):

@@ -15,7 +15,8 @@ from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.batches import batches
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.inputs import Inputs
-from texthash.corpora.prepared.neighbours.hamming import nearest_by_hamming
+from texthash.corpora.prepared.neighbours.hamming import HammingSearch
+from texthash.corpora.prepared.neighbours.search import all_nearest
 from texthash.errors import UsageError
 from texthash.methods.registry import build
 from texthash.models.encoding import encode_split
@@ -31,7 +32,7 @@ def test_a_graph_over_codes_is_of_a_method_fitted_on_train(small_corpus: Prepare
     fitted = fit(build("sth", small_corpus.shape, 16), train, TrainingConfig()).method
     np.testing.assert_array_equal(train.codes("sth-16"), fitted.database_codes())
     rows, weights = train.neighbours(7, "hamming:sth-16")
-    expected = nearest_by_hamming(fitted.database_codes(), 7)
+    expected = all_nearest(HammingSearch.of(fitted.database_codes()), 7)
     np.testing.assert_array_equal(rows, expected[0])
     np.testing.assert_array_equal(weights, expected[1])
     inputs = Inputs(needs={"neighbours"}, neighbours=7, graph="hamming:sth-16")

@@ -17,7 +17,7 @@ from texthash.nn.balance import (
 from texthash.nn.decoders import SoftmaxDecoder, TopicDecoder
 from texthash.nn.few_bit import orthogonality, relevance_propagation
 from texthash.nn.quantization import quantization_loss, root_scale, scaled_tanh
-from texthash.nn.robustness import adversarial_perturbation, folded_normal_keep, gaussian_noise, mask_words
+from texthash.nn.robustness import folded_normal_keep, mask_words
 
 HADAMARD = torch.tensor(hadamard(8), dtype=torch.float32)
 
@@ -126,16 +126,3 @@ def test_shares_to_keep_have_the_mean_of_a_folded_and_capped_normal(noise):
     keep = folded_normal_keep(torch.empty(100_000), noise, generator())
     assert float(keep.mean()) == pytest.approx(mean, abs=0.004)
     assert float(keep.max()) <= 1
-
-
-def test_gaussian_noise_has_the_moments_it_was_asked_for():
-    noisy = gaussian_noise(torch.full((40_000,), 1.5), 0.5, generator())
-    assert [float(noisy.mean()), float(noisy.std())] == pytest.approx([1.5, 0.5], abs=0.01)
-
-
-def test_an_adversarial_step_goes_along_the_gradient_of_each_document():
-    values, document = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([0, 0, 1, 2])
-    slopes = torch.tensor([3.0, 4.0, -7.0, 0.0])
-    moved = adversarial_perturbation(values, document, 3, lambda x: (slopes * x).sum(), radius=0.5)
-    torch.testing.assert_close(moved, torch.tensor([1.3, 2.4, 2.5, 4.0]))
-    assert not moved.requires_grad

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from texthash.errors import CorpusError
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+    pass
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,3 @@ class LabelTree:
     def depth(self) -> NDArray[np.int32]:
         """Number of ancestors of each; int32 [names]."""
         return np.array([len(self.path(label)) - 1 for label in range(len(self.names))], np.int32)
-
-    def closed(self, labels: csr_matrix) -> csr_matrix:
-        """Add all ancestors to a membership matrix [N, labels]: uint8 [N, names]."""
-        from scipy.sparse import csr_matrix, identity
-
-        count = len(self.names)
-        children = np.flatnonzero(self.parents >= 0)
-        up = csr_matrix((np.ones(len(children), np.int32), (children, self.parents[children])), shape=(count, count))
-        step = up + identity(count, np.int32, format="csr")
-        reached = csr_matrix(labels, shape=(labels.shape[0], count)).astype(np.int32)
-        for _ in range(int(self.depth.max(initial=0))):
-            reached = (reached @ step).sign()
-        return reached.astype(np.uint8)

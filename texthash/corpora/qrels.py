@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from texthash.corpora.readers import text_files
-from texthash.errors import CorpusError, UsageError
+from texthash.errors import CorpusError
 from texthash.io.atomic import write_text
 
 Qrels = dict[str, dict[str, int]]
@@ -43,28 +43,6 @@ def write_qrels(path: Path, qrels: Qrels) -> None:
     """Write judgements in the form of BEIR."""
     rows = (f"{query}\t{document}\t{grade}\n" for query, own in qrels.items() for document, grade in own.items())
     write_text(path, "\t".join(_HEADER) + "\n" + "".join(rows))
-
-
-def write_trec_qrels(path: Path, qrels: Qrels) -> None:
-    """Write judgements in the form of TREC; raises :class:`UsageError` for an id with a blank."""
-    write_text(
-        path,
-        "".join(
-            f"{trec_id(query)} 0 {trec_id(document)} {grade}\n"
-            for query, own in qrels.items()
-            for document, grade in own.items()
-        ),
-    )
-
-
-def trec_id(value: str) -> str:
-    """Return an id if it is valid in a file of TREC; raises :class:`UsageError` if it is empty or has a blank."""
-    if len(value.split()) != 1 or value != value.strip():
-        raise UsageError(
-            f"the id {value!r} is not valid in a file of TREC, whose columns are separated by blanks.",
-            "use ids without blanks.",
-        )
-    return value
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str, int]]:

@@ -150,14 +150,6 @@ def write_array(path: Path, array: NDArray) -> None:
         np.save(file, array)
 
 
-def read_array(path: Path) -> NDArray:
-    """Read an array: memory-mapped from a file, or in memory from an object store."""
-    if is_local(path):
-        return np.load(path, mmap_mode="r")
-    with local_copy(path) as copy:
-        return np.load(copy)
-
-
 def side_by_side(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     """Yield the results of parallel calls in order.
 

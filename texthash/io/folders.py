@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from texthash.errors import TexthashError
-from texthash.io.atomic import exclusive, is_local, remove_directory, side_by_side, whole
+from texthash.io.atomic import exclusive, is_local, side_by_side, whole
 from texthash.io.digests import size_and_sha256
 from texthash.io.fsync import FsyncTracker, sync
 from texthash.io.places import ABSENT, Version, create, read, swap
@@ -140,12 +140,6 @@ def published_in(parent: Path, pattern: str = "*") -> Iterator[tuple[str, float]
         listed, _ = _published(path.parent)
         if listed is not None:
             yield path.parent.name, listed.published
-
-
-def withdraw(place: Path) -> None:
-    """Remove a published folder from an object store, its list first."""
-    (place / LIST).unlink(missing_ok=True)
-    remove_directory(place)
 
 
 class _DamagedError(Exception):

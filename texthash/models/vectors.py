@@ -23,8 +23,6 @@ from texthash.errors import ModelMismatchError, UsageError
 from texthash.methods.base import HashMethod, InputKind
 from texthash.models.encoding import pre_threshold_margins
 
-_ROWS = 8192
-
 
 def vector_width(method: HashMethod, kind: VectorKind) -> int:
     """Return the width of the vectors.

@@ -43,7 +43,7 @@
     Index                     index_cost          false candidates and costly neighbours of a multi-index search
     Quan                      quantization        a loss, tanh of a growing scale; sgn is an estimator
     Gradient                  estimators          reparameterised, straight-through, relaxed and unbiased samples
-    Robustness                robustness          masked words, noise, adversarial steps
+    Robustness                robustness          masked words
     spectral relaxation       spectral            principal components, eigenmaps, eigenfunctions of a box
     regression                ridge               from sparse rows, by conjugate gradients
     training                  schedules           weights and temperatures by the share of training done

@@ -44,11 +44,6 @@ def hamming_kernel(x: Tensor, y: Tensor, widths: Sequence[float] = WIDTHS) -> Te
     return _exponentials(hamming_distances(x, y) / x.shape[1], widths)
 
 
-def rbf_kernel(x: Tensor, y: Tensor, widths: Sequence[float] = WIDTHS) -> Tensor:
-    """Return k = sum_h exp(-||x - y||^2 / (m h)), for real-valued codes; [A, B]."""
-    return _exponentials(squared_distances(x, y) / x.shape[1], widths)
-
-
 def inverse_multiquadric_kernel(x: Tensor, y: Tensor) -> Tensor:
     """Return k = C / (C + d_H(x, y)), C = 2 m Var = m / 2 for fair bits (Tolstikhin et al., 2018); [A, B]."""
     scale = x.shape[1] / 2

@@ -7,8 +7,6 @@ documents: ``replace(batch, values=mask_words(batch.values, ...))``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -37,36 +35,6 @@ def folded_normal_keep(values: Tensor, noise: float, generator: torch.Generator 
     """
     draws = torch.randn(values.shape, generator=generator, device=values.device, dtype=values.dtype)
     return ((1 - noise) * draws).abs().clamp(max=1)
-
-
-def gaussian_noise(values: Tensor, std: float, generator: torch.Generator | None = None) -> Tensor:
-    """Return x~ = x + s eps, eps ~ N(0, 1) for each word that occurs; other words stay absent. [nnz] -> [nnz]."""
-    return values + std * torch.randn(values.shape, generator=generator, device=values.device, dtype=values.dtype)
-
-
-def adversarial_perturbation(
-    values: Tensor, document: Tensor, documents: int, loss: Callable[[Tensor], Tensor], radius: float
-) -> Tensor:
-    """Return x~ = x + r g / ||g||_2 for each document, g = dL/dx at x, over the words that occur.
-
-    It is the step of length r that raises the loss most (Miyato et al., 2017).
-
-    Args:
-        values: Weights x [nnz].
-        document: Document of each entry, 0..B-1, [nnz].
-        documents: Number B of documents.
-        loss: Function of values [nnz] with the scalar L, a sum or mean over documents.
-        radius: Length r of the step.
-
-    Returns:
-        Tensor [nnz], without gradient. A document on which L does not depend is unchanged.
-    """
-    with torch.enable_grad():
-        moved = values.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(loss(moved), moved)
-    squares = gradient.new_zeros(documents).index_add_(0, document, gradient.square())
-    norms = squares.sqrt()[document]
-    return values.detach() + torch.where(norms > 0, radius * gradient / norms, 0.0)
 
 
 def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -30,6 +30,7 @@ from texthash.service.serve_app import build
 APPLICATION = "texthash"
 # Serve's deadline comes this many seconds after the service's own, which answers with a problem instead of a cut.
 _GRACE_S = 5.0
+_START_S = 180.0  # until the service answers
 _HEAD = "node:__internal_head__"  # resource of the head alone
 
 
@@ -38,8 +39,6 @@ def serve_release(
     service: ServiceConfig,
     *,
     release: str = CURRENT,
-    name: str = APPLICATION,
-    timeout_s: float = 180.0,
 ) -> str:
     """Start the service of a release on the Ray cluster of this process, or replace the one that runs there.
 
@@ -52,8 +51,6 @@ def serve_release(
         home: State directory, visible from all nodes.
         service: Host, port, path, batching and limits.
         release: Name of a release, or ``"current"``.
-        name: Name of the Serve application.
-        timeout_s: Seconds to wait until the service answers.
 
     Returns:
         URL of the service, without a trailing slash.
@@ -62,19 +59,19 @@ def serve_release(
         TexthashError: The port is taken, Serve already listens on another address, or the service does not start.
         ModelMismatchError: The model and the index of the release do not belong together.
     """
-    name_of_release = read_release(home, release).name
+    name = read_release(home, release).name
     url = _url(service)
     settings = service.model_dump()
     application = build({"home": home.name, "release": release, "service": settings})
     logging.getLogger(SERVE_LOGGER).setLevel(logging.WARNING)
     _check_token()
-    with _start_errors(name, name_of_release):
+    with _start_errors(name):
         _start_serve(service)
-        log_line(f"service: release {name_of_release} on {service.host}:{service.port}")
+        log_line(f"service: release {name} on {service.host}:{service.port}")
         if not Keys.of_environment() and not is_loopback(service.host):
             warn(f"without a key anyone who reaches {service.host} can write; set {KEY_VARIABLE} before the start")
-        serve.run(application, name=name, route_prefix=service.route_prefix)
-    _wait_until_ready(url, timeout_s)
+        serve.run(application, name=APPLICATION, route_prefix=service.route_prefix)
+    _wait_until_ready(url)
     return url
 
 
@@ -94,11 +91,6 @@ def _url(service: ServiceConfig) -> str:
             "start it on the head, or set service.host=0.0.0.0 and a key.",
         )
     return service.url.replace("//127.0.0.1:", f"//{head}:", 1)
-
-
-def stop_service(name: str = APPLICATION) -> None:
-    """Stop the application; Serve itself keeps running."""
-    serve.delete(name)
 
 
 def check_address(service: ServiceConfig) -> None:
@@ -141,13 +133,13 @@ def _start_serve(service: ServiceConfig) -> None:
 
 
 @contextmanager
-def _start_errors(name: str, release: str) -> Iterator[None]:
+def _start_errors(release: str) -> Iterator[None]:
     """Raise the errors of Serve and Ray for a service that does not start as :class:`TexthashError`."""
     try:
         yield
     except (RuntimeError, TimeoutError, RayError) as error:
         raise TexthashError(
-            f"the service of release {release} did not start: {_reason(name) or error}",
+            f"the service of release {release} did not start: {_reason() or error}",
             "see session_latest/logs/serve in the directory of the Ray cluster: /tmp/th<uid>/ray, or its --temp-dir.",
         ) from error
 
@@ -161,10 +153,10 @@ def _check_token() -> None:
         )
 
 
-def _reason(name: str) -> str:
-    """Return the last line of the messages of the deployments of an application that did not start."""
+def _reason() -> str:
+    """Return the last line of the messages of the deployments of the application, if it did not start."""
     try:
-        application = serve.status().applications.get(name)
+        application = serve.status().applications.get(APPLICATION)
     except RayError:
         return ""  # Serve itself has not started, or has died.
     messages = [deployment.message for deployment in application.deployments.values()] if application else []
@@ -172,8 +164,8 @@ def _reason(name: str) -> str:
     return "; ".join(dict.fromkeys(lines))
 
 
-def _wait_until_ready(url: str, timeout_s: float) -> None:
-    give_up = time.monotonic() + timeout_s
+def _wait_until_ready(url: str) -> None:
+    give_up = time.monotonic() + _START_S
     state = "no answer"
     while time.monotonic() < give_up:
         try:
@@ -185,6 +177,6 @@ def _wait_until_ready(url: str, timeout_s: float) -> None:
             state = repr(error)
         time.sleep(0.2)
     raise TexthashError(
-        f"{url}/health/ready did not become ready within {timeout_s:g} seconds ({state}).",
+        f"{url}/health/ready did not become ready within {_START_S:g} seconds ({state}).",
         "see the Serve logs of the Ray cluster.",
     )

@@ -15,8 +15,8 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.embeddings.stored import feature_folder
 from texthash.corpora.prepared.inputs import Inputs
 from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph
-from texthash.corpora.prepared.neighbours.cosine import CosineSearch, nearest_by_cosine
-from texthash.corpora.prepared.neighbours.search import Search
+from texthash.corpora.prepared.neighbours.cosine import CosineSearch
+from texthash.corpora.prepared.neighbours.search import Search, all_nearest
 from texthash.errors import CorpusError, UsageError
 from texthash.executor import LocalExecutor
 
@@ -27,7 +27,7 @@ TFIDF = GraphName.parse("cosine:tfidf")
 def test_a_graph_is_of_the_weighting_that_it_names(small_corpus: PreparedCorpus, weighting: str) -> None:
     train = small_corpus.train
     rows, weights = train.neighbours(5, f"cosine:{weighting}")
-    expected = nearest_by_cosine(train.matrix(weighting), 5)
+    expected = all_nearest(CosineSearch.of(train.matrix(weighting)), 5)
     np.testing.assert_array_equal(rows, expected[0])
     np.testing.assert_array_equal(weights, expected[1])
 
@@ -43,7 +43,7 @@ def test_a_graph_of_many_neighbours_serves_few(small_corpus: PreparedCorpus, tmp
         rows, weights = make_graph(tmp_path, TFIDF, k, len(train), search)
         assert len(calls) == made
         assert isinstance(rows, np.memmap)
-        expected = nearest_by_cosine(train.matrix(), k)
+        expected = all_nearest(CosineSearch.of(train.matrix()), k)
         np.testing.assert_array_equal(rows, expected[0])
         np.testing.assert_array_equal(weights, expected[1])
 

@@ -12,7 +12,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.neighbours import search
 from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph
 from texthash.corpora.prepared.neighbours.cosine import CosineSearch
-from texthash.corpora.prepared.neighbours.hamming import HammingSearch, nearest_by_hamming
+from texthash.corpora.prepared.neighbours.hamming import HammingSearch
 from texthash.executor import RayExecutor
 
 pytestmark = pytest.mark.ray
@@ -31,5 +31,5 @@ def test_a_graph_is_that_of_one_process(
         np.testing.assert_array_equal(array, expected)
     name = GraphName.parse("hamming:random-64")
     made = make_graph(tmp_path, name, 9, len(train), lambda: HammingSearch.of(codes), RayExecutor())
-    for array, expected in zip(made, nearest_by_hamming(codes, 9), strict=True):
+    for array, expected in zip(made, search.all_nearest(HammingSearch.of(codes), 9), strict=True):
         np.testing.assert_array_equal(array, expected)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, random_array
 
-from texthash.corpora.prepared.neighbours.cosine import CosineSearch, nearest_by_cosine
+from texthash.corpora.prepared.neighbours.cosine import CosineSearch
 from texthash.corpora.prepared.neighbours.dense import DenseSearch
-from texthash.corpora.prepared.neighbours.hamming import nearest_by_hamming
+from texthash.corpora.prepared.neighbours.hamming import HammingSearch
 from texthash.corpora.prepared.neighbours.search import all_nearest
 from texthash.errors import UsageError
 from texthash.hamming.codes import unpack
@@ -73,7 +73,7 @@ def test_hamming_neighbours_are_those_of_brute_force(
     """Few different codes, so that a document has more equals than neighbours are asked for."""
     k = data.draw(st.integers(1, documents - 1))
     codes = np.random.default_rng(seed).integers(0, 4, (documents, 2), dtype=np.uint8)
-    rows, weights = nearest_by_hamming(codes, k, block, threads=2)
+    rows, weights = all_nearest(HammingSearch.of(codes), k, block, threads=2)
     bits = unpack(codes)
     distances = (bits[:, None] != bits[None]).sum(axis=2)
     expected = by_brute_force(-distances.astype(np.float32), k)
@@ -109,21 +109,21 @@ def test_neighbours_of_vectors_are_those_of_brute_force(
 
 
 def test_equal_similarities_are_ordered_by_row() -> None:
-    rows, _ = nearest_by_cosine(csr_matrix(np.ones((5, 2), np.float32)), 3)
+    rows, _ = all_nearest(CosineSearch.of(csr_matrix(np.ones((5, 2), np.float32))), 3)
     assert rows.tolist() == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2], [0, 1, 2]]
 
 
 @pytest.mark.parametrize("k", [0, 5])
 def test_k_has_to_leave_other_documents(k: int) -> None:
     with pytest.raises(UsageError, match=f"k={k} neighbours of 5"):
-        nearest_by_cosine(csr_matrix(np.ones((5, 2), np.float32)), k)
+        all_nearest(CosineSearch.of(csr_matrix(np.ones((5, 2), np.float32))), k)
     with pytest.raises(UsageError, match=f"k={k} neighbours of 5"):
-        nearest_by_hamming(np.zeros((5, 2), np.uint8), k)
+        all_nearest(HammingSearch.of(np.zeros((5, 2), np.uint8)), k)
 
 
 def test_negative_values_are_refused() -> None:
     with pytest.raises(UsageError, match="down to -2"):
-        nearest_by_cosine(csr_matrix(np.array([[1, -2], [1, 1]], np.float32)), 1)
+        CosineSearch.of(csr_matrix(np.array([[1, -2], [1, 1]], np.float32)))
 
 
 def test_memory_does_not_grow_with_the_square_of_the_documents() -> None:

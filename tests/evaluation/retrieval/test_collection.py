@@ -38,6 +38,8 @@ def test_a_run_that_was_written_is_read_back_in_the_order_of_scores(tmp_path):
     lines = (tmp_path / "run.txt").read_text().splitlines()
     assert lines == ["q1 Q0 b 1 0.3 my_run", "q1 Q0 c 2 0.3 my_run", "q2 Q0 b 1 0.3333333333333333 my_run"]
     assert read_run(tmp_path / "run.txt") == {"q1": {"b": 0.3, "c": 0.3}, "q2": {"b": 1 / 3}}
+    with pytest.raises(UsageError, match="'a b' is not valid in a file of TREC"):
+        write_run(tmp_path / "run.txt", ["a b", "q2"], lists, ["a", "b", "c"], "my run")
 
 
 def test_a_judged_query_that_a_run_lacks_counts_as_0_and_others_are_named():

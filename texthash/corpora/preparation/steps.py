@@ -33,9 +33,8 @@ from texthash.corpora.preparation.shards import ShardSizes, read_sizes, write_sh
 from texthash.corpora.preparation.staging import Reading, Staging
 from texthash.corpora.preparation.vocabulary import choose_vocabulary, count_words, merge_counts
 from texthash.corpora.prepared.corpus import VOCABULARY
-from texthash.corpora.prepared.judged import write_judged
 from texthash.corpora.prepared.manifest import MANIFEST, Manifest, PairCounts, SourceFile, SplitCounts, config_hash
-from texthash.corpora.readers.beir import Judgements
+from texthash.corpora.readers.beir import Judgements, write_judgements
 from texthash.corpora.readers.hugging_face import pinned
 from texthash.corpora.words import Vocabulary
 from texthash.errors import CorpusError
@@ -57,6 +56,7 @@ from texthash.progress import log_line, track, warn
 
 # Number of chunks that are counted together: many share most words, and few enough keep all workers busy.
 _GROUP, GROUPS = 8, 512
+JUDGED = "judged"  # folder of the queries and judgements of a test collection
 _NAMED = 5
 
 
@@ -194,7 +194,7 @@ def publish(
     )
     write_text(staging.output / VOCABULARY, vocabulary.to_json())
     if judgements:
-        write_judged(staging.output, judgements)
+        write_judgements(staging.output / JUDGED, judgements)
     write_text(staging.output / MANIFEST, manifest.to_json())
     publish_directory(staging.output, target, MANIFEST)
     remove_directory(staging.root)

@@ -20,7 +20,6 @@ from texthash.errors import CorpusError
 from texthash.io.atomic import read_parquet, readable
 from texthash.io.ragged import from_arrow, indptr_of, take_rows
 
-COLUMNS = ("queries", "query_tokens", "negatives")
 _DIGEST = 16  # bytes, enough for different questions never to collide
 
 

@@ -12,6 +12,7 @@ exist are left out, counted and named.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,11 +20,12 @@ from pathlib import Path
 
 from texthash.config import CorpusConfig
 from texthash.corpora.document import SPLITS, Document, split_named
-from texthash.corpora.qrels import Qrels, read_qrels
+from texthash.corpora.qrels import Qrels, read_qrels, write_qrels
 from texthash.corpora.readers import fields, tables
 from texthash.corpora.readers.folders import left_out_note, walk
 from texthash.corpora.readers.text_files import Span
 from texthash.errors import CorpusError
+from texthash.io.atomic import write_text
 from texthash.paths import StateDir
 
 _CORPUS, _QUERIES, _QRELS = "corpus", "queries", "qrels"
@@ -124,6 +126,14 @@ def read_judgements(folder: Path) -> Judgements:
             if query in queries
         }
     return Judgements(queries, found, remarks)
+
+
+def write_judgements(folder: Path, judgements: Judgements) -> None:
+    """Write queries and judgements in the layout of BEIR."""
+    lines = (json.dumps({"_id": id_, "text": text}) + "\n" for id_, text in judgements.queries.items())
+    write_text(folder / f"{_QUERIES}.jsonl", "".join(lines))
+    for split, qrels in judgements.qrels.items():
+        write_qrels(folder / _QRELS / f"{split}.tsv", qrels)
 
 
 def qrels_files(folder: Path) -> dict[str, Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from texthash.corpora.qrels import Qrels, trec_id
+from texthash.corpora.qrels import Qrels
 from texthash.corpora.readers import text_files
 from texthash.errors import CorpusError, UsageError
 from texthash.evaluation.retrieval.ranked import Judged, Ranked
@@ -80,7 +80,17 @@ def write_run(
             first = found.in_order(depth)
             rows = zip(first.documents.tolist(), first.scores.tolist(), strict=True)
             for rank, (number, score) in enumerate(rows, start=1):
-                file.write(f"{trec_id(query)} Q0 {trec_id(document_ids[number])} {rank} {score!r} {tag}\n")
+                file.write(f"{_trec_id(query)} Q0 {_trec_id(document_ids[number])} {rank} {score!r} {tag}\n")
+
+
+def _trec_id(value: str) -> str:
+    """Return an id if it is valid in a file of TREC; raises :class:`UsageError` if it is empty or has a blank."""
+    if len(value.split()) != 1 or value != value.strip():
+        raise UsageError(
+            f"the id {value!r} is not valid in a file of TREC, whose columns are separated by blanks.",
+            "use ids without blanks.",
+        )
+    return value
 
 
 def against(run: Run, qrels: Qrels) -> tuple[list[str], list[Ranked], list[Judged], list[str]]:

@@ -1,4 +1,4 @@
-"""Index with the same results as the flat one, searched by a scan or by multi-index hashing, whichever is faster."""
+"""Index of codes, searched exactly by a scan or by multi-index hashing, whichever is faster."""
 
 from __future__ import annotations
 

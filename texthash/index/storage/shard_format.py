@@ -21,7 +21,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -76,11 +76,6 @@ class Vectors:
 
     kind: VectorKind
     width: int
-
-    @classmethod
-    def of_record(cls, record: dict[str, Any] | None) -> Vectors | None:
-        """Convert from the form that ``asdict`` returns; None for an index without vectors."""
-        return None if record is None else cls(**record)
 
 
 Content = tuple[int, Vectors | None, str]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from texthash.corpora.prepared.neighbours import kernel
-from texthash.corpora.prepared.neighbours.search import BLOCK_ROWS, Neighbours, all_nearest
+from texthash.corpora.prepared.neighbours.search import Neighbours
 from texthash.errors import UsageError
 from texthash.hamming.codes import as_readonly
 
@@ -85,24 +85,6 @@ class CosineSearch:
         weights = np.empty((stop - start, k), np.float32)
         kernel.choose(keys, filled, near, weights)
         return near, weights
-
-
-def nearest_by_cosine(
-    matrix: csr_matrix, k: int, block: int = BLOCK_ROWS, threads: int | None = None
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The k most similar other rows of each row.
-
-    Args:
-        matrix: csr [N, V], non-negative.
-        k: Number of neighbours, below N.
-        block: Rows whose neighbours are sought at a time.
-        threads: None: as many as this process has cores.
-
-    Returns:
-        ``rows`` int32 [N, k] and cosines ``weights`` float32 [N, k], best first, equal ones by row number, whatever
-        blocks and threads are. A row without words has similarity 0 to all.
-    """
-    return all_nearest(CosineSearch.of(matrix), k, block, threads)
 
 
 def _unit_rows(matrix: csr_matrix) -> csr_matrix:

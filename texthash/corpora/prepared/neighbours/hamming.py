@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.corpora.prepared.neighbours.search import BLOCK_ROWS, Neighbours, all_nearest
+from texthash.corpora.prepared.neighbours.search import Neighbours
 from texthash.hamming.codes import check_codes, to_words
 from texthash.hamming.kernels import Words, top_k
 
@@ -36,21 +36,3 @@ class HammingSearch:
         near = rows[~goes].reshape(-1, k)
         weights = 1.0 - distances[~goes].reshape(-1, k).astype(np.float32) / np.float32(self.bits)
         return near.astype(np.int32), weights.astype(np.float32)
-
-
-def nearest_by_hamming(
-    codes: NDArray[np.uint8], k: int, block: int = BLOCK_ROWS, threads: int | None = None
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The k nearest other codes of each code.
-
-    Args:
-        codes: Packed, uint8 [N, bits / 8].
-        k: Number of neighbours, below N.
-        block: Codes whose neighbours are sought at a time.
-        threads: None: as many as this process has cores.
-
-    Returns:
-        ``rows`` int32 [N, k] and ``weights`` float32 [N, k], the share of equal bits: the distance is
-        ``round(bits * (1 - weight))``. Best first, equal ones by row number.
-    """
-    return all_nearest(HammingSearch.of(codes), k, block, threads)
