@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from texthash.hamming import kernels
 from texthash.index.memory.cost_model import Plan
-from texthash.index.memory.flat import Hits
+from texthash.index.memory.hits import Hits
 from texthash.index.memory.multi_index import MultiIndex
 
 Codes = NDArray[np.uint8]

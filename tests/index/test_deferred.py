@@ -14,7 +14,7 @@ from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming import kernels, plain_scan
 from texthash.hamming.codes import to_words
 from texthash.index.memory.deferred import DeferredIndex
-from texthash.index.memory.flat import Hits
+from texthash.index.memory.hits import Hits
 from texthash.index.memory.multi_index import MultiIndex
 
 

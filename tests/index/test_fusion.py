@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from texthash.index.fused import HybridLists, hybrid_pages, load_kernel, plain_page
 from texthash.index.fusion import fuse
 from texthash.index.keywords.postings import KeywordHits
-from texthash.index.memory.flat import Hits
+from texthash.index.memory.hits import Hits
 
 NEAR, WORDS, NOTHING = np.array([7, 3, 5]), np.array([5, 8]), np.empty(0, np.int64)
 

@@ -14,7 +14,7 @@ from texthash.hamming.multi_index import Costs
 from texthash.hamming.plain_scan import distances_where
 from texthash.index.memory import multi_index
 from texthash.index.memory.cost_model import Call, CostModel
-from texthash.index.memory.flat import Hits
+from texthash.index.memory.hits import Hits
 from texthash.index.memory.multi_index import MultiIndex
 from texthash.index.shard import merge
 

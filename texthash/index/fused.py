@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.index.keywords.postings import KeywordHits
-from texthash.index.memory.flat import Hits
+from texthash.index.memory.hits import Hits
 from texthash.index.ranked import Ranked, hybrid_page
 from texthash.index.shard import merge
 

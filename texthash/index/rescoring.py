@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.codes import check_codes
-from texthash.index.memory.flat import Hits, check_window
+from texthash.index.memory.hits import Hits, check_window
 from texthash.index.searched import SearchedShard
 from texthash.index.shard import merge
 

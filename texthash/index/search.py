@@ -13,7 +13,7 @@ from texthash.api.requests import Mode
 from texthash.index.filters.language import Where
 from texthash.index.fusion import CONSTANT, DEPTH, WEIGHT
 from texthash.index.keywords.search import search_shards
-from texthash.index.memory.flat import check_window
+from texthash.index.memory.hits import check_window
 from texthash.index.ranked import Ranked, hybrid_page
 from texthash.index.rescoring import Rescoring, search_rescored
 from texthash.index.searched import SearchedShard

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from texthash.index.keywords.bm25 import KeywordStatistics
     from texthash.index.keywords.postings import KeywordHits
     from texthash.index.memory.cost_model import Plan
-    from texthash.index.memory.flat import Hits
+    from texthash.index.memory.hits import Hits
 
 
 class SearchedKeywords(Protocol):

@@ -22,7 +22,7 @@ from texthash.index.keywords.stored import StoredKeywords
 from texthash.index.keywords.top import load_kernel
 from texthash.index.mapped_contents import MappedFiles, map_contents
 from texthash.index.memory.deferred import DeferredIndex
-from texthash.index.memory.flat import Hits, join_plans
+from texthash.index.memory.hits import Hits, join_plans
 from texthash.index.storage.arrow_schema import (
     ATTRIBUTES,
     KNOWN,

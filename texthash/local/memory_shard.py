@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from texthash.index.keywords.postings import KeywordHits, KeywordIndex
     from texthash.index.keywords.weights import WordWeights
     from texthash.index.memory.cost_model import Plan
-    from texthash.index.memory.flat import Hits
+    from texthash.index.memory.hits import Hits
     from texthash.index.memory.multi_index import MultiIndex
 
 _KEPT = ("id", "text", "labels", "code", "known")

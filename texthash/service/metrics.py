@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from ray.util.metrics import Counter, Gauge, Histogram
 
 import texthash
-from texthash.index.memory.flat import join_plans
+from texthash.index.memory.hits import join_plans
 from texthash.index.releases.release import Release
 
 _SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]

@@ -14,7 +14,7 @@ from texthash.api.requests import SearchRequest
 from texthash.index.filters.language import Where
 from texthash.index.fused import HybridLists
 from texthash.index.matches import Matches
-from texthash.index.memory.flat import Hits, join_plans
+from texthash.index.memory.hits import Hits, join_plans
 from texthash.index.ranked import Ranked, hybrid_page
 from texthash.index.rescoring import Rescoring, merge_rescored, signs_of
 from texthash.index.shard import merge

@@ -19,7 +19,7 @@ from texthash.index.keywords.batch import search_each
 from texthash.index.keywords.bm25 import KeywordStatistics
 from texthash.index.keywords.postings import KeywordHits, KeywordIndex
 from texthash.index.keywords.weights import WordWeights
-from texthash.index.memory.flat import check_window
+from texthash.index.memory.hits import check_window
 from texthash.index.storage.arrow_schema import WORDS, analysis_of, weights_of
 from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.row_addresses import Difference, StoredRows, rows_at

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from texthash.hamming import plain_scan
 from texthash.hamming.codes import check_codes
-from texthash.index.memory.flat import Hits, check_window, sorted_by_number
+from texthash.index.memory.hits import Hits, check_window, sorted_by_number
 
 if TYPE_CHECKING:
     from texthash.hamming.kernels import Mask

@@ -13,7 +13,7 @@ from texthash.hamming import kernels
 from texthash.hamming.codes import check_codes
 from texthash.hamming.multi_index import BitOrder, Costs, Tables, bit_order, substrings_for
 from texthash.index.memory.cost_model import Call, CostModel, Plan
-from texthash.index.memory.flat import Hits, check_window, sorted_by_number
+from texthash.index.memory.hits import Hits, check_window, sorted_by_number
 from texthash.index.memory.segments import Segment, SegmentHits, joined_hits, scan
 
 PLANS: tuple[Plan, ...] = ("auto", "flat", "mih")

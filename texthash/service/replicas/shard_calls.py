@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from texthash.index.filters.language import Where
 from texthash.index.keywords.bm25 import KeywordStatistics
 from texthash.index.keywords.postings import KeywordHits
-from texthash.index.memory.flat import Hits
+from texthash.index.memory.hits import Hits
 from texthash.index.rescoring import Rescoring
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from texthash.api.answers import SearchReply
 from texthash.api.requests import SearchRequest
-from texthash.index.memory.flat import join_plans
+from texthash.index.memory.hits import join_plans
 from texthash.service.coordinator import Answer
 from texthash.service.documentation import EXAMPLE_CODE, EXAMPLE_ID, EXAMPLE_RADIUS
 from texthash.service.highlighting import highlight
