@@ -6,35 +6,23 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from texthash.api.facets import FacetOptions, FacetsRequest
 from texthash.api.scroll import Cursor, CursorError, ScrollRequest, SortBy, digest_of
 from texthash.errors import TexthashError
 from texthash.index.filters.facets import FacetType, check_facets, facet_counts
-from texthash.index.filters.language import FilterError, Types, Where
-from texthash.index.filters.order import After, Listed, Sort, checked_sort, first_of
-from texthash.index.filters.parts import ValueCounts
+from texthash.index.filters.language import FilterError, Types
+from texthash.index.filters.order import After, Sort, checked_sort, first_of
 from texthash.index.matches import Matches
 from texthash.index.releases.release import Release
 from texthash.service.filtering import attribute_problem, condition
+from texthash.service.interfaces import ShardClient
 from texthash.service.problems import Problem
 from texthash.service.queries import PendingQuery
-from texthash.service.shard_answers import DocumentShard, Wanted, answers, documents_of
+from texthash.service.shard_answers import Wanted, answers, documents_of
 
 _RELEASES = 1_000
-
-
-class BrowsedShard(DocumentShard, Protocol):
-    """Interface of a shard; the methods are those of :class:`~.replicas.shard.ShardServer`."""
-
-    async def facets(
-        self, release: str, matches: Matches, types: Mapping[str, FacetType]
-    ) -> tuple[int, dict[str, ValueCounts]]: ...
-
-    async def page(
-        self, release: str, where: Where | None, sort: Sort | None, after: After | None, limit: int
-    ) -> tuple[int, Listed]: ...
 
 
 @dataclass(frozen=True)
@@ -66,7 +54,7 @@ class Browsing:
         shards: Client of each shard, in order.
     """
 
-    def __init__(self, shards: Sequence[BrowsedShard]) -> None:
+    def __init__(self, shards: Sequence[ShardClient]) -> None:
         self._shards = shards
         self._served: OrderedDict[str, Release] = OrderedDict()
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.index.filters.facets import FacetType
 from texthash.index.filters.language import Where
+from texthash.index.filters.order import After, Listed, Sort
+from texthash.index.filters.parts import ValueCounts
+from texthash.index.keywords.bm25 import KeywordStatistics
+from texthash.index.matches import Matches
 from texthash.index.shard import StoredCode
-from texthash.service.browsing import BrowsedShard
-from texthash.service.keyword_search import KeywordShard
 from texthash.service.replicas.encoder import Encoded, Texts
-from texthash.service.replicas.shard_calls import QueryGroup, ShardResult
+from texthash.service.replicas.shard_calls import KeywordQuery, KeywordResult, QueryGroup, ShardResult
 
 
 class Encoder(Protocol):
@@ -24,10 +27,18 @@ class Encoder(Protocol):
     async def ping(self, release: str) -> bool: ...
 
 
-class ShardClient(KeywordShard, BrowsedShard, Protocol):
+class ShardClient(Protocol):
     """Interface of a shard; the methods are those of :class:`~.replicas.shard.ShardServer`."""
 
     async def search(self, release: str, groups: Sequence[QueryGroup]) -> list[ShardResult]: ...
+
+    async def keyword_statistics(self, release: str, terms: Sequence[str]) -> KeywordStatistics: ...
+
+    async def search_keywords(self, release: str, queries: Sequence[KeywordQuery]) -> list[KeywordResult]: ...
+
+    async def documents(
+        self, release: str, wanted: Sequence[tuple[list[int], tuple[str, ...]]]
+    ) -> list[list[dict[str, Any]]]: ...
 
     async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, StoredCode]: ...
 
@@ -36,6 +47,14 @@ class ShardClient(KeywordShard, BrowsedShard, Protocol):
     async def document(self, release: str, document_id: str) -> dict[str, Any] | None: ...
 
     async def count(self, release: str, where: Where | None) -> int: ...
+
+    async def facets(
+        self, release: str, matches: Matches, types: Mapping[str, FacetType]
+    ) -> tuple[int, dict[str, ValueCounts]]: ...
+
+    async def page(
+        self, release: str, where: Where | None, sort: Sort | None, after: After | None, limit: int
+    ) -> tuple[int, Listed]: ...
 
     async def example(self, release: str) -> str | None: ...
 

@@ -6,25 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
-from typing import Protocol
 
 import numpy as np
 
 from texthash.index.keywords.bm25 import KeywordStatistics
+from texthash.service.interfaces import ShardClient
 from texthash.service.problems import Problem
 from texthash.service.queries import PendingQuery
 from texthash.service.replicas.shard_calls import KeywordQuery, KeywordResult
 from texthash.service.shard_answers import answers
 
 _WORDS_KEPT = 100_000
-
-
-class KeywordShard(Protocol):
-    """Interface of a shard; the methods are those of :class:`~.replicas.shard.ShardServer`."""
-
-    async def keyword_statistics(self, release: str, terms: Sequence[str]) -> KeywordStatistics: ...
-
-    async def search_keywords(self, release: str, queries: Sequence[KeywordQuery]) -> list[KeywordResult]: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +43,7 @@ class KeywordSearch:
         shards: Client of each shard, in order.
     """
 
-    def __init__(self, shards: Sequence[KeywordShard]) -> None:
+    def __init__(self, shards: Sequence[ShardClient]) -> None:
         self._shards = shards
         self._kept = _Counts("")
 

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.service.interfaces import ShardClient
 from texthash.service.problems import Problem
 
 T = TypeVar("T")
-
-
-class DocumentShard(Protocol):
-    """Interface of a shard; the method is that of :class:`~.replicas.shard.ShardServer`."""
-
-    async def documents(
-        self, release: str, wanted: Sequence[tuple[list[int], tuple[str, ...]]]
-    ) -> list[list[dict[str, Any]]]: ...
 
 
 class Wanted(NamedTuple):
@@ -48,7 +41,7 @@ async def answers(calls: Mapping[int, Awaitable[T]]) -> tuple[dict[int, T], dict
 
 
 async def documents_of(
-    shards: Sequence[DocumentShard], release: str, lists: Sequence[Wanted]
+    shards: Sequence[ShardClient], release: str, lists: Sequence[Wanted]
 ) -> list[list[dict[str, Any]]]:
     """Return the documents of several lists in their order, with one call to each shard that holds any."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,17 +82,6 @@ class _Model:
     encoder: QueryEncoder
 
 
-class _Pass(NamedTuple):
-    """Values of the texts of one pass, as :class:`Encoded` has them; those that were not computed are None."""
-
-    codes: NDArray[np.uint8]
-    known: NDArray[np.bool_]
-    logits: NDArray[np.float32] | None
-    margins: NDArray[np.float32] | None
-    vectors: NDArray[np.float32] | None
-    categories: NDArray[np.int64] | None = None
-
-
 class EncoderServer:
     """Encodes texts; calls that arrive together share one pass through the model.
 
@@ -161,7 +150,7 @@ class EncoderServer:
         encoder.warm_up()
         return _Model(record.model_digest, encoder)
 
-    async def _encode(self, calls: Sequence[Texts]) -> _Pass:
+    async def _encode(self, calls: Sequence[Texts]) -> Encoded:
         """Encode the texts of calls of one key in one pass."""
         first = calls[0]
         model = await self._hashers.get(first.release)
@@ -171,7 +160,7 @@ class EncoderServer:
         if first.role == "query" and first.vectors is None and not given and not any(call.logits for call in calls):
             read = await self._work.run((model.digest, "direct"), size, partial(model.encoder.read_directly, texts))
             if read is not None:
-                return _Pass(read.codes, read.known, None, read.margins, None)
+                return Encoded(read.codes, read.known, margins=read.margins)
         features = np.concatenate(given) if given else None
         kind = (model.digest, first.role, first.vectors, bool(given))
         return await self._work.run(
@@ -205,7 +194,7 @@ class LocalEncoder(EncoderServer):
 
 def _by_model(
     hasher: Hasher, texts: list[str], first: Texts, given: NDArray[np.float32] | None, margins: bool
-) -> _Pass:
+) -> Encoded:
     """Encode the texts of calls, the first of which is given, by the model itself."""
     if given is not None and first.role == "document":
         from texthash.models.vectors import check_documents_bring_vectors
@@ -213,4 +202,4 @@ def _by_model(
         check_documents_bring_vectors(hasher.method)
     read = hasher.read(texts, first.role, vectors=first.vectors, features=given)
     codes, real = hasher.binarize(read.values), hasher.query_values(read.values) if margins else None
-    return _Pass(codes, read.known, read.values.cpu().numpy(), real, read.vectors, read.categories)
+    return Encoded(codes, read.known, read.values.cpu().numpy(), real, read.vectors, read.categories)
