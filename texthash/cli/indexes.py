@@ -273,8 +273,7 @@ def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
         features = None if query.vector is None else [query.vector]
         read = record.open_encoder(home).read([query.query or ""], kind, features)
         code, known = read.codes, bool(read.known[0])
-        values = read.margins if read.vectors is None else read.vectors
-        found = search_index(shards, options, code=code[0] if known else None, values=values[0], terms=terms)
+        found = search_index(shards, options, code=code[0] if known else None, values=read.rescored_by[0], terms=terms)
         answer = {"code": to_hex(code)[0], "known_words": known}
     documents = documents_of(shards, found.page, ["title", "text", "labels", "attributes"])
     for document in documents:

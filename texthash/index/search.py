@@ -13,7 +13,7 @@ from texthash.api.requests import Mode
 from texthash.index.filters.language import Where
 from texthash.index.fusion import CONSTANT, DEPTH, WEIGHT
 from texthash.index.keywords.search import search_shards
-from texthash.index.memory.hits import check_window
+from texthash.index.memory.hits import Hits, check_window
 from texthash.index.ranked import Ranked, hybrid_page
 from texthash.index.rescoring import Rescoring, search_rescored
 from texthash.index.searched import SearchedShard
@@ -104,7 +104,8 @@ def search_index(
     check_window(options.limit, options.offset)
     near, plan, candidates = Ranked.nothing(), None, 0
     if code is not None and options.mode != "keyword":
-        near, plan, candidates = _nearest(shards, options, code, values)
+        (near,), hits = nearest(shards, options, code[None], None if values is None else values[None])
+        plan, candidates = hits.plans[0], int(hits.candidates[0])
     if options.mode == "semantic":
         return Found(near, near.members(), plan, candidates)
     words = Ranked.nothing()
@@ -125,17 +126,28 @@ def search_index(
     return Found(page, members, plan, candidates)
 
 
-def _nearest(
+def nearest(
     shards: Sequence[SearchedShard],
     options: SearchOptions,
-    code: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
     values: NDArray[np.floating] | None,
-) -> tuple[Ranked, str, int]:
+) -> tuple[list[Ranked], Hits]:
+    """Search all shards by meaning for several queries.
+
+    Args:
+        shards: All shards of the index.
+        options: Options of the search.
+        codes: Codes of the queries, uint8 [Q, bits / 8].
+        values: Values of the queries for rescoring, as for :func:`search_index`, one row a query.
+
+    Returns:
+        List of each query, and the hits of all, which have the plans of their searches.
+    """
     limit, offset = options.window
     if options.rescoring is None or values is None:
         parts = [
             shard.search(
-                code[None],
+                codes,
                 limit + offset,
                 radius=options.radius,
                 where=options.where,
@@ -145,12 +157,12 @@ def _nearest(
             for shard in shards
         ]
         hits, owners = merge(parts, limit, offset)
-        scores = None
+        scores: list[Any] = [None] * len(owners)
     else:
         rescored = search_rescored(
             shards,
-            code[None],
-            values[None],
+            codes,
+            values,
             limit,
             offset,
             kind=options.rescoring,
@@ -159,6 +171,6 @@ def _nearest(
             where=options.where,
             plan=options.plan,
         )
-        hits, owners, scores = rescored.hits, rescored.shards, rescored.scores[0].tolist()
-    ranked = Ranked(hits.numbers[0], owners[0], hits.distances[0].tolist(), scores)
-    return ranked, hits.plans[0], int(hits.candidates[0])
+        hits, owners, scores = rescored.hits, rescored.shards, [own.tolist() for own in rescored.scores]
+    near = [own.tolist() for own in hits.distances]
+    return [Ranked(*row) for row in zip(hits.numbers, owners, near, scores, strict=True)], hits

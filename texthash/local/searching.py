@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from texthash.index.ranked import Ranked
-from texthash.index.rescoring import search_rescored
-from texthash.index.search import SearchOptions, search_index
-from texthash.index.shard import merge
+from texthash.index.search import SearchOptions, nearest, search_index
 from texthash.local.result import SearchResult
 
 if TYPE_CHECKING:
@@ -40,7 +38,9 @@ def search_shards(
     read = encoder.read(texts, kind if options.rescoring == "float" else None, vectors)
     if options.mode == "hybrid":
         return [_of_words(shards, text, options, read, row) for row, text in enumerate(texts)]
-    return _by_meaning(shards, read, options)
+    found, _ = nearest(shards, options, read.codes, read.rescored_by)
+    known = zip(found, read.known.tolist(), strict=True)
+    return [SearchResult.of(shards, own if has_word else Ranked.nothing()) for own, has_word in known]
 
 
 def _of_words(
@@ -53,41 +53,6 @@ def _of_words(
     """Search by words, or by words and the code of a query."""
     code = values = None
     if read is not None and read.known[row]:
-        code, values = read.codes[row], _values(read)[row]
+        code, values = read.codes[row], read.rescored_by[row]
     terms = shards[0].keywords.query(text)
     return SearchResult.of(shards, search_index(shards, options, code=code, values=values, terms=terms).page)
-
-
-def _by_meaning(shards: Sequence[SearchedShard], read: EncodedQueries, options: SearchOptions) -> list[SearchResult]:
-    """Search by meaning for all queries at once."""
-    if options.rescoring is None:
-        parts = [
-            shard.search(read.codes, options.limit, radius=options.radius, where=options.where, threads=options.threads)
-            for shard in shards
-        ]
-        hits, owners = merge(parts, options.limit)
-        scores: list[Any] = [None] * len(owners)
-    else:
-        rescored = search_rescored(
-            shards,
-            read.codes,
-            _values(read),
-            options.limit,
-            kind=options.rescoring,
-            oversample=options.oversample,
-            radius=options.radius,
-            where=options.where,
-        )
-        hits, owners = rescored.hits, rescored.shards
-        scores = [own.tolist() for own in rescored.scores]
-    return [
-        SearchResult.of(shards, Ranked(hits.numbers[row], owners[row], hits.distances[row].tolist(), scores[row]))
-        if known
-        else SearchResult.of(shards, Ranked.nothing())
-        for row, known in enumerate(read.known.tolist())
-    ]
-
-
-def _values(read: EncodedQueries) -> Any:
-    """Return the values of the queries for rescoring: the vectors where they were asked for, or the margins."""
-    return read.margins if read.vectors is None else read.vectors

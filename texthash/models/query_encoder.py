@@ -47,6 +47,11 @@ class EncodedQueries(NamedTuple):
     margins: NDArray[np.float32]
     vectors: NDArray[np.float32] | None = None
 
+    @property
+    def rescored_by(self) -> NDArray[np.float32]:
+        """Values by which hits are rescored: the vectors where they were requested, else the margins."""
+        return self.margins if self.vectors is None else self.vectors
+
 
 @dataclass(frozen=True)
 class _Words:
