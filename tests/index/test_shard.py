@@ -159,14 +159,6 @@ def test_ids_are_dealt_the_same_everywhere() -> None:
     assert [shard_of(name, 4) for name in ("a", "b", "c", "d", "é")] == [3, 1, 3, 3, 3]
 
 
-def test_another_model_or_width_is_refused(shard: Shard, tmp_path: Path) -> None:
-    path = shard_path(tmp_path, 0)
-    with pytest.raises(ModelMismatchError, match="64 are expected"):
-        Shard.open(path, bits=64)
-    with pytest.raises(ModelMismatchError, match="made by model mmm"):
-        Shard.open(path, model="n" * 64)
-
-
 def test_a_format_of_the_future_is_refused_and_left_alone(shard: Shard, tmp_path: Path) -> None:
     manifest = shard_path(tmp_path, 0) / "manifest.json"
     changed = json.dumps({**json.loads(manifest.read_text()), "format": FORMAT_VERSION + 1, "unknown": 1})

@@ -14,7 +14,7 @@ from texthash.tracking.registry import CHAMPION
 RELEASED = "released"
 
 
-def saved_hasher(home: StateDir, name: str, tracking: TrackingConfig | None = None) -> Path:
+def saved_hasher(home: StateDir, name: str) -> Path:
     """Return the directory of a saved model.
 
     Args:
@@ -22,7 +22,6 @@ def saved_hasher(home: StateDir, name: str, tracking: TrackingConfig | None = No
         name: Reference to the model: ``released`` for the served one; ``champion`` or a version number for its name in
             the registry; ``NAME@champion`` or ``NAME/VERSION`` for another name; a directory of ``Hasher.save``; or a
             trained model by directory or name, or ``latest``.
-        tracking: Configuration of the registry.
 
     Raises:
         TexthashError: There is no such model.
@@ -33,15 +32,15 @@ def saved_hasher(home: StateDir, name: str, tracking: TrackingConfig | None = No
         return at_hand(home.path(release.model_uri))
     registered, _, version = name.replace("@", "/").rpartition("/")
     if version == CHAMPION or (version.isdigit() and not Path(name).is_dir()):
-        return _registered(home, registered or read_release(home).model, version, tracking or TrackingConfig())
+        return _registered(home, registered or read_release(home).model, version)
     if (Path(name) / "hasher.json").is_file():
         return Path(name).absolute()
     return find_model(home, name).hasher
 
 
-def _registered(home: StateDir, name: str, version: str, tracking: TrackingConfig) -> Path:
+def _registered(home: StateDir, name: str, version: str) -> Path:
     from texthash.tracking import check_store
     from texthash.tracking.registry import Registry
 
-    registry = Registry(check_store(tracking, home, written=False), home.root / "models")
+    registry = Registry(check_store(TrackingConfig(), home, written=False), home.root / "models")
     return registry.champion(name)[0] if version == CHAMPION else registry.fetch(name, version)

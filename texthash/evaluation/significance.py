@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from texthash.errors import UsageError
 
 ROUNDS = 9_999
+_BOOTSTRAPS = 2_000  # rounds of an interval
 LEVEL = 0.05
 _BLOCK = 1_000  # draws of all signs held at once
 _SLACK = 1e-12  # relative tolerance, for sums that differ by rounding alone
@@ -42,13 +43,12 @@ class Paired(NamedTuple):
     queries: int
 
 
-def permutation_test(differences: NDArray[np.float64], rounds: int = ROUNDS, seed: int = 0) -> NDArray[np.float64]:
+def permutation_test(differences: NDArray[np.float64], rounds: int = ROUNDS) -> NDArray[np.float64]:
     """Return two-sided p-values of paired differences, float64 [M]; all M tests share the same draws of signs.
 
     Args:
         differences: Differences [Q, M], one column per comparison, finite.
         rounds: R, the number of draws; the smallest p is 1 / (1 + R).
-        seed: Random seed of the draws.
 
     Raises:
         UsageError: There are no queries.
@@ -58,7 +58,7 @@ def permutation_test(differences: NDArray[np.float64], rounds: int = ROUNDS, see
         raise UsageError("there is no query to compare by.", "compare two evaluations of the same queries.")
     observed = np.abs(differences.sum(axis=0))
     bound = observed - _SLACK * np.abs(differences).sum(axis=0)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     reached = np.zeros(tests, np.int64)
     values = differences.astype(np.float64)
     for start in range(0, rounds, _BLOCK):
@@ -89,9 +89,7 @@ def paired(ours: NDArray[np.float64], theirs: NDArray[np.float64], rounds: int =
     return Paired(mean, mean - reach, mean + reach, p, len(found))
 
 
-def hierarchical_interval(
-    ours: NDArray[np.float64], theirs: NDArray[np.float64] | None = None, rounds: int = 2_000, seed: int = 0
-) -> tuple[float, float]:
+def hierarchical_interval(ours: NDArray[np.float64], theirs: NDArray[np.float64] | None = None) -> tuple[float, float]:
     """Return the 95% bootstrap interval of a mean over seeds and queries, or of the difference of two such means.
 
     A round draws seeds with replacement, for each system on its own, and then queries, the same for both systems
@@ -101,8 +99,6 @@ def hierarchical_interval(
     Args:
         ours: Scores, float64 [seeds, queries], without NaN.
         theirs: Scores of another system of the same queries, float64 [its seeds, queries]; None for none.
-        rounds: Number of rounds.
-        seed: Random seed of the draws.
 
     Raises:
         UsageError: The numbers of queries differ, or a score is missing.
@@ -112,10 +108,10 @@ def hierarchical_interval(
         raise UsageError(
             "the systems have no scores of the same queries.", "leave out queries that one of them has no score of."
         )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     queries = ours.shape[1]
-    means = np.empty(rounds)
-    for number in range(rounds):
+    means = np.empty(_BOOTSTRAPS)
+    for number in range(_BOOTSTRAPS):
         drawn = [scores[rng.integers(0, len(scores), len(scores))].mean(axis=0) for scores in systems]
         difference = drawn[0] if theirs is None else drawn[0] - drawn[1]
         means[number] = difference[rng.integers(0, queries, queries)].mean()

@@ -195,9 +195,7 @@ def best_of(models: Sequence[TrainedModel]) -> TrainedModel:
     return max(models, key=lambda model: -1.0 if model.validation is None else model.validation)
 
 
-def make_report(
-    models: Sequence[TrainedModel], label_names: Sequence[str] = (), title: str = "texthash: evaluation"
-) -> Report:
+def make_report(models: Sequence[TrainedModel], label_names: Sequence[str] = ()) -> Report:
     """Return a report on evaluated models.
 
     Raises:
@@ -229,7 +227,7 @@ def make_report(
                     label_names=label_names,
                 )
             )
-    return report(runs, title)
+    return report(runs)
 
 
 def find_model(home: StateDir, name: str) -> TrainedModel:

@@ -104,8 +104,6 @@ class Shard:
         path: str | Path,
         version: int | None = None,
         *,
-        bits: int | None = None,
-        model: str | None = None,
         checksum: str | None = None,
         copies: LocalCopies | None = None,
         files: MappedFiles | None = None,
@@ -118,8 +116,6 @@ class Shard:
         Args:
             path: Directory or URI of the shard.
             version: Lance version; None opens the newest.
-            bits: Expected width of the codes, if known.
-            model: Expected digest of the model that made the codes, if known.
             checksum: Expected checksum of numbers and codes, if known, see
                 :class:`texthash.index.storage.checksum.Checksum`.
             copies: Copies of the documents of shards in an object store, which searches then read from the disk of
@@ -129,20 +125,9 @@ class Shard:
 
         Raises:
             TexthashError: The shard or that version is missing, damaged or of a later format.
-            ModelMismatchError: The codes have another width, or were made by another model.
         """
         path = as_path(path)
         manifest = read_manifest(path)
-        if bits is not None and manifest.bits != bits:
-            raise ModelMismatchError(
-                f"{path} holds codes of {manifest.bits} bits, but {bits} are expected.",
-                "use the model that made the index.",
-            )
-        if model is not None and manifest.model != model:
-            raise ModelMismatchError(
-                f"{path} was made by model {manifest.model[:12]}, not by {model[:12]}.",
-                "use the model that made the index, or build an index with this one.",
-            )
         digests = recorded(path) if version is None else check_manifest(path, version)
         with reading(str(path)):
             dataset = open_documents(path, version, manifest.bits)

@@ -13,19 +13,19 @@ from texthash.errors import UsageError
 COLUMN = "text"
 
 
-def as_texts(texts: Iterable[str], name: str = "texts", column: str = COLUMN) -> list[str]:
+def as_texts(texts: Iterable[str], name: str = "texts") -> list[str]:
     """Return texts as a list of strings.
 
     Args:
         texts: List, pandas or pyarrow column, NumPy array or any iterable of strings; or a table
-            (``datasets.Dataset``, ``ray.data.Dataset``, ``pyarrow.Table``, ``pandas.DataFrame``) with a column of them.
+            (``datasets.Dataset``, ``ray.data.Dataset``, ``pyarrow.Table``, ``pandas.DataFrame``) with one
+            named ``text``.
         name: Name of the argument, for errors.
-        column: Column of a table.
 
     Raises:
-        UsageError: ``texts`` is a single string, a mapping, or a table without that column; or a text is not a string.
+        UsageError: ``texts`` is a single string, a mapping, or a table without ``text``; or a text is not a string.
     """
-    values = _column(texts, name, column)
+    values = _column(texts, name, COLUMN)
     check_strings(name, values)
     for place, value in enumerate(values):
         try:
@@ -57,12 +57,11 @@ def as_labels(labels: Iterable[Any] | None, count: int, name: str = "labels") ->
     return [_labels(entry, f"{name}[{place}]") for place, entry in enumerate(entries)]
 
 
-def as_ids(ids: Iterable[str | int], name: str = "ids") -> list[str]:
+def as_ids(ids: Iterable[str | int]) -> list[str]:
     """Return ids as a list of strings; whole numbers become their digits, as those of files do.
 
     Args:
         ids: List or column of strings or whole numbers, or a table with a column ``id``.
-        name: Name of the argument, for errors.
 
     Raises:
         UsageError: An id is neither, or is missing.
@@ -70,47 +69,43 @@ def as_ids(ids: Iterable[str | int], name: str = "ids") -> list[str]:
     from texthash.corpora.readers import fields
 
     found = []
-    for place, value in enumerate(_column(ids, name, "id")):
+    for place, value in enumerate(_column(ids, "ids", "id")):
         try:
             found.append(value if isinstance(value, str) else fields.name(value))
         except fields.FieldError as error:
             raise UsageError(
-                f"{name}[{place}] {error}.", "give a string or a whole number; leave out what is missing."
+                f"ids[{place}] {error}.", "give a string or a whole number; leave out what is missing."
             ) from None
-    return as_texts(found, name)
+    return as_texts(found, "ids")
 
 
-def as_titles(titles: Iterable[str | None] | None, count: int, name: str = "titles") -> list[str]:
+def as_titles(titles: Iterable[str | None] | None, count: int) -> list[str]:
     """Return the title of each text; the empty text where it is missing, or where there are no titles.
 
     Args:
         titles: One string a text, or what stands for none (None, NaN, NA); a table with a column ``title``.
         count: Number of texts.
-        name: Name of the argument, for errors.
 
     Raises:
         UsageError: The number of titles is not that of the texts, or one is neither a string nor missing.
     """
     if titles is None:
         return [""] * count
-    found = as_texts(["" if is_missing(title) else title for title in _column(titles, name, "title")], name)
+    found = as_texts(["" if is_missing(title) else title for title in _column(titles, "titles", "title")], "titles")
     if len(found) != count:
         raise UsageError(
-            f"there are {len(found)} {name} for {count} texts.", "give one for each text, or an empty one."
+            f"there are {len(found)} titles for {count} texts.", "give one for each text, or an empty one."
         )
     return found
 
 
-def as_attributes(
-    attributes: Iterable[Mapping[str, Any] | None] | None, count: int, name: str = "attributes"
-) -> list[dict[str, Any]] | None:
+def as_attributes(attributes: Iterable[Mapping[str, Any] | None] | None, count: int) -> list[dict[str, Any]] | None:
     """Return the attributes of each text by name; None where there are none at all.
 
     Args:
         attributes: One mapping a text, or None for a text without attributes; or a table, whose columns are the
             attributes. Scalars of numpy count as Python's; what is missing there (None, NaN, NA, NaT) is left out.
         count: Number of texts.
-        name: Name of the argument, for errors.
 
     Raises:
         UsageError: another number of entries than texts, or a name or a value that no attribute has.
@@ -119,18 +114,18 @@ def as_attributes(
         return None
     from texthash.api.attributes import read_attributes
 
-    entries = _rows(attributes, name)
+    entries = _rows(attributes)
     if len(entries) != count:
-        raise UsageError(f"there are {len(entries)} {name} for {count} texts.", "give one mapping for each text.")
+        raise UsageError(f"there are {len(entries)} attributes for {count} texts.", "give one mapping for each text.")
     found = []
     for place, entry in enumerate(entries):
         if entry is not None and not isinstance(entry, Mapping):
-            raise UsageError(f"{name}[{place}] is {entry!r}.", "give a mapping, such as {'year': 2024}, or None.")
+            raise UsageError(f"attributes[{place}] is {entry!r}.", "give a mapping, such as {'year': 2024}, or None.")
         try:
             found.append(read_attributes({key: _plain(value) for key, value in (entry or {}).items()}))
         except ValueError as error:
             raise UsageError(
-                f"{name}[{place}]: {error}.", "give strings, finite numbers, booleans and dates."
+                f"attributes[{place}]: {error}.", "give strings, finite numbers, booleans and dates."
             ) from None
     return found
 
@@ -146,15 +141,15 @@ def _plain(value: Any) -> Any:
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
-def check_ids(ids: list[str], name: str = "ids") -> None:
+def check_ids(ids: list[str]) -> None:
     """Raise :class:`UsageError` naming the first id that occurs twice, is empty or is longer than others may be."""
     from texthash.api.requests import MAX_ID
 
-    check_unique(ids, name)
+    check_unique(ids)
     for place, value in enumerate(ids):
         if not 1 <= len(value) <= MAX_ID:
             shown = f"{value[:20]!r}..., {len(value):,} characters" if value else "empty"
-            raise UsageError(f"{name}[{place}] is {shown}.", f"give an id of 1 to {MAX_ID} characters.")
+            raise UsageError(f"ids[{place}] is {shown}.", f"give an id of 1 to {MAX_ID} characters.")
 
 
 def check_unique(ids: list[str], name: str = "ids") -> None:
@@ -166,15 +161,15 @@ def check_unique(ids: list[str], name: str = "ids") -> None:
         seen.add(value)
 
 
-def _rows(values: Any, name: str) -> list[Any]:
-    """Return the rows of a table as mappings, or the members of a list."""
+def _rows(values: Any) -> list[Any]:
+    """Return the rows of a table of attributes as mappings, or the members of a list."""
     if hasattr(values, "take_all"):  # ray.data.Dataset
         return list(values.take_all())
     if hasattr(values, "column_names") and not isinstance(values, Mapping):  # pyarrow.Table, datasets.Dataset
         return list(values.to_pylist() if hasattr(values, "to_pylist") else values)
     if getattr(values, "ndim", 1) == 2 and hasattr(values, "to_dict"):  # pandas.DataFrame
         return list(values.to_dict("records"))
-    return _column(values, name, name)
+    return _column(values, "attributes", "attributes")
 
 
 def _column(values: Any, name: str, column: str) -> list[Any]:

@@ -37,10 +37,10 @@ _HALF_A_BAR = 0.425  # bits of the axis
 Layout = Literal["pca", "umap"]
 
 
-def png(figure: Figure, dpi: int = 120) -> bytes:
+def png(figure: Figure) -> bytes:
     """Return the figure as PNG bytes."""
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=dpi)
+    figure.savefig(out, format="png", dpi=120)
     return out.getvalue()
 
 
@@ -305,8 +305,8 @@ def _spaced(recall: np.ndarray, mask: np.ndarray) -> list[int]:
     return kept
 
 
-def _shortened(name: str, width: int = 28) -> str:
-    return name if len(name) <= width else name[: width - 1] + "…"
+def _shortened(name: str) -> str:
+    return name if len(name) <= 28 else name[:27] + "…"
 
 
 def _pca(signs: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:

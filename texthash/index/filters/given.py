@@ -67,7 +67,7 @@ def _invalid(error: ValidationError, name: str, remedy: str) -> UsageError:
     return UsageError(f"{where}: {first['msg'].removeprefix('Value error, ')}.", remedy)
 
 
-def filter_of_options(labels: Sequence[str] | None, text: str | None, name: str = "--filter") -> dict[str, Any] | None:
+def filter_of_options(labels: Sequence[str] | None, text: str | None) -> dict[str, Any] | None:
     """Return the mapping of labels and of a filter that is written as JSON, which both have to hold; None without both.
 
     Raises:
@@ -80,11 +80,11 @@ def filter_of_options(labels: Sequence[str] | None, text: str | None, name: str 
         found = json.loads(text, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"{name} is not JSON: {error}.", """write it as '{"attributes": {"year": {"gte": 2020}}}'."""
+            f"--filter is not JSON: {error}.", """write it as '{"attributes": {"year": {"gte": 2020}}}'."""
         ) from None
     if found is None:
-        raise UsageError(f"{name} is null, not a mapping.", _EXAMPLE)
-    filter_of(found, name)
+        raise UsageError("--filter is null, not a mapping.", _EXAMPLE)
+    filter_of(found, "--filter")
     return dict(found) if own is None else {"all": [own, found]}
 
 

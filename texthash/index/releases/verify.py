@@ -39,6 +39,7 @@ _LOOKED_UP = 8_192
 _TOLERANCE = 1e-3
 # Values this close to their cut, as a share of their root mean square, may fall to its other side by half precision.
 _CLOSE = 0.05
+_SEED = 0  # of the sample
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Finding:
     found: str
 
 
-def verify(home: StateDir, release: str = "current", sample: int = SAMPLE, seed: int = 0) -> list[Finding]:
+def verify(home: StateDir, release: str = "current", sample: int = SAMPLE) -> list[Finding]:
     """Check a release: records, model, files, numbers, ids, codes, vectors.
 
     Reads every file of the release once, reads all ids and codes again, and looks up every id. Takes about 8 bytes of
@@ -66,7 +67,6 @@ def verify(home: StateDir, release: str = "current", sample: int = SAMPLE, seed:
         home: State directory.
         release: Name of the release, or ``"current"``.
         sample: Number of documents of the whole index whose text is encoded again and compared with the stored code.
-        seed: Seed of the sample.
 
     Returns:
         One finding per check. A failed check does not stop the others.
@@ -75,10 +75,10 @@ def verify(home: StateDir, release: str = "current", sample: int = SAMPLE, seed:
         TexthashError: The release does not exist.
     """
     read_release(home, release)
-    return [_found("records", partial(_records, home)), *verify_release(home, release, sample, seed)]
+    return [_found("records", partial(_records, home)), *verify_release(home, release, sample)]
 
 
-def verify_release(home: StateDir, release: str = "current", sample: int = SAMPLE, seed: int = 0) -> list[Finding]:
+def verify_release(home: StateDir, release: str = "current", sample: int = SAMPLE) -> list[Finding]:
     """Verify model and shards of one release as :func:`verify` does, without the records of the others."""
     record = read_release(home, release)
     findings: list[Finding] = []
@@ -98,9 +98,9 @@ def verify_release(home: StateDir, release: str = "current", sample: int = SAMPL
         check(f"shard {shard}: rows", partial(_rows, home, record, shard, numbers))
         check(f"shard {shard}: ids", partial(_ids, home, record, shard))
         if hashers:
-            check(f"shard {shard}: codes", partial(_codes, home, record, shard, hashers[0], share, seed))
+            check(f"shard {shard}: codes", partial(_codes, home, record, shard, hashers[0], share))
             if record.vectors is not None:
-                check(f"shard {shard}: vectors", partial(_vectors, home, record, shard, hashers[0], share, seed))
+                check(f"shard {shard}: vectors", partial(_vectors, home, record, shard, hashers[0], share))
     check("document numbers", partial(_numbers, record, numbers))
     return findings
 
@@ -204,16 +204,16 @@ def _ids(home: StateDir, record: Release, shard: int) -> str:
     return f"{count} ids are found by a lookup"
 
 
-def _codes(home: StateDir, record: Release, shard: int, hasher: Hasher, sample: int, seed: int) -> str:
+def _codes(home: StateDir, record: Release, shard: int, hasher: Hasher, sample: int) -> str:
     from texthash.models.vectors import reads_stored_vectors
 
     dataset = _open(home, record, shard)
     if reads_stored_vectors(hasher.method, None):
-        return _codes_of_vectors(dataset, record, hasher, sample, seed)
+        return _codes_of_vectors(dataset, record, hasher, sample)
     # A method may define the codes of its training documents; encoding their text does not reproduce these.
     own = hasher.method.keeps_codes()
     condition = "text != ''" + (f" AND number >= {hasher.method.shape.documents}" if own else "")
-    table = _sample(dataset, "code", sample, seed, condition)
+    table = _sample(dataset, "code", sample, condition)
     if not len(table):
         return "no document whose code follows from its text"
     read = hasher.read(table["text"].to_pylist())
@@ -226,12 +226,12 @@ def _codes(home: StateDir, record: Release, shard: int, hasher: Hasher, sample: 
     return found
 
 
-def _vectors(home: StateDir, record: Release, shard: int, hasher: Hasher, sample: int, seed: int) -> str:
+def _vectors(home: StateDir, record: Release, shard: int, hasher: Hasher, sample: int) -> str:
     from texthash.models.vectors import reads_stored_vectors
 
     if reads_stored_vectors(hasher.method, kind_of(record.vectors)):
-        return _own_vectors(_open(home, record, shard), sample, seed)
-    table = _sample(_open(home, record, shard), VECTOR, sample, seed, "text != ''")
+        return _own_vectors(_open(home, record, shard), sample)
+    table = _sample(_open(home, record, shard), VECTOR, sample, "text != ''")
     if not len(table):
         return "no document"
     stored = vectors_of(table[VECTOR]).astype(np.float32)
@@ -242,11 +242,11 @@ def _vectors(home: StateDir, record: Release, shard: int, hasher: Hasher, sample
     return _check_equal(table, np.abs(stored - encoded).max(axis=1) > _TOLERANCE, "vector")
 
 
-def _codes_of_vectors(dataset: lance.LanceDataset, record: Release, hasher: Hasher, sample: int, seed: int) -> str:
+def _codes_of_vectors(dataset: lance.LanceDataset, record: Release, hasher: Hasher, sample: int) -> str:
     """Compare codes with those of the stored vectors, in which a bit may differ whose value is close to its cut."""
     if kind_of(record.vectors) != "features":
         return f"not checked: they follow from vectors by {hasher.method.shape.encoder}, which the index does not store"
-    table = _sample(dataset, "code", sample, seed, "true", VECTOR)
+    table = _sample(dataset, "code", sample, "true", VECTOR)
     if not len(table):
         return "no document"
     read = hasher.read(table["text"].to_pylist(), features=vectors_of(table[VECTOR]))
@@ -256,8 +256,8 @@ def _codes_of_vectors(dataset: lance.LanceDataset, record: Release, hasher: Hash
     return _check_equal(table, ((bits != (margins > 0)) & sure).any(axis=1), "code")
 
 
-def _own_vectors(dataset: lance.LanceDataset, sample: int, seed: int) -> str:
-    table = _sample(dataset, VECTOR, sample, seed, "true")
+def _own_vectors(dataset: lance.LanceDataset, sample: int) -> str:
+    table = _sample(dataset, VECTOR, sample, "true")
     if not len(table):
         return "no document"
     lengths = np.linalg.norm(vectors_of(table[VECTOR]).astype(np.float32), axis=1)
@@ -268,10 +268,10 @@ def _own_vectors(dataset: lance.LanceDataset, sample: int, seed: int) -> str:
     return f"{len(table)} vectors have length 1; no text gives them"
 
 
-def _sample(dataset: lance.LanceDataset, column: str, size: int, seed: int, condition: str, *more: str) -> pa.Table:
+def _sample(dataset: lance.LanceDataset, column: str, size: int, condition: str, *more: str) -> pa.Table:
     """Return id, text and one or more columns of a random sample of documents."""
     numbers = dataset.to_table(columns=["number"], filter=condition)["number"].to_numpy()
-    chosen = ", ".join(map(str, np.random.default_rng(seed).permutation(numbers)[:size]))
+    chosen = ", ".join(map(str, np.random.default_rng(_SEED).permutation(numbers)[:size]))
     columns = ["id", "text", column, *more, *([KNOWN] if KNOWN in dataset.schema.names else [])]
     return dataset.to_table(columns=columns, filter=f"number IN ({chosen})" if chosen else "false")
 

@@ -36,20 +36,19 @@ def flaw_of_one(vector: Sequence[float]) -> str | None:
     return flaw and flaw[1]
 
 
-def as_vectors(values: Any, width: int | None = None, name: str = "vectors") -> NDArray[np.float32]:
+def as_vectors(values: Any, width: int | None = None) -> NDArray[np.float32]:
     """Return vectors as an array, float32 [N, D].
 
     Args:
         values: An array [N, D], or a sequence or a column of N vectors.
         width: Width D that they have to have; None allows any.
-        name: Name of the argument, for errors.
 
     Raises:
         UsageError: They are no numbers or not of one width, or one of them is not finite or zero.
     """
     rows = values if isinstance(values, list | tuple) else ()
     if np.ma.is_masked(values) or any(np.ma.is_masked(row) for row in rows if isinstance(row, np.ma.MaskedArray)):
-        raise UsageError(f"{name} has masked values, under which there may be any number.", REMEDY)
+        raise UsageError("vectors has masked values, under which there may be any number.", REMEDY)
     try:
         array = np.asarray(values)
         if array.dtype == object and array.ndim == 1:  # a column of vectors of pandas or Arrow
@@ -61,12 +60,14 @@ def as_vectors(values: Any, width: int | None = None, name: str = "vectors") -> 
         numbers = False
     if not numbers or vectors.ndim != 2 or not vectors.shape[1]:
         shape = f"of shape {array.shape}" if numbers else "no table of numbers"
-        raise UsageError(f"{name} is {shape}.", f"give numbers of the shape [N, {width or 'width'}], one row a vector.")
+        raise UsageError(
+            f"vectors is {shape}.", f"give numbers of the shape [N, {width or 'width'}], one row a vector."
+        )
     if width is not None and vectors.shape[1] != width:
         raise UsageError(
-            f"{name} has vectors of {vectors.shape[1]} numbers, the model has learned from vectors of {width}.",
+            f"vectors has vectors of {vectors.shape[1]} numbers, the model has learned from vectors of {width}.",
             "give those of the embedder that made the model's vectors.",
         )
     if flaw := flaw_of(vectors):
-        raise UsageError(f"{name}[{flaw[0]}] {flaw[1]}.", REMEDY)
+        raise UsageError(f"vectors[{flaw[0]}] {flaw[1]}.", REMEDY)
     return vectors
