@@ -9,9 +9,9 @@ from texthash.config import EvaluationConfig
 from texthash.errors import CorpusError, UsageError
 from texthash.evaluation.baselines.cosine import float_cosine, float_cosine_reference
 from texthash.evaluation.baselines.quantized_embeddings import QuantizedEmbeddings
-from texthash.evaluation.cross_corpus import RawTextEncoder
 from texthash.evaluation.hard_queries import worst_queries
 from texthash.evaluation.protocol import EvaluationProtocol
+from texthash.experiments.cross_corpus import RawTextEncoder
 from texthash.hamming.codes import unpack
 from texthash.models.hasher import Hasher
 

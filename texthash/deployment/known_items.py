@@ -32,9 +32,9 @@ from texthash.index.filters.selection import Selection
 from texthash.index.fusion import CONSTANT, DEPTH, WEIGHT, fuse
 from texthash.index.keywords.analysis import keyword_analyzer
 from texthash.index.keywords.postings import KeywordIndex
-from texthash.index.keywords.search import search_shards
 from texthash.index.releases.release import SearchDefaults
 from texthash.index.rescoring import asymmetric, search_rescored
+from texthash.index.search import search_keywords
 from texthash.index.shard import Shard, merge
 from texthash.index.storage.shard_format import read_index, shard_path
 from texthash.models.vectors import encodes_texts
@@ -213,7 +213,7 @@ def _by_words(
         if not query:
             lists.append(np.empty(0, np.int64))
             continue
-        parts = search_shards(shards, query, DEPTH + 1)
+        parts = search_keywords(shards, query, DEPTH + 1)
         ranked = [
             (-score, found)
             for part in parts

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from texthash.config import EvaluationConfig
-from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.errors import UsageError
 from texthash.experiments.trained_models import TrainedModel
 from texthash.io.atomic import write_json
@@ -15,8 +18,11 @@ from texthash.progress import log_line
 
 if TYPE_CHECKING:
     from texthash.evaluation.results import Evaluation
+    from texthash.methods.base import Role
+    from texthash.models.hasher import Hasher
 
 _UNKNOWN = "unknown.json"
+_BATCH = 1024  # texts
 
 
 def evaluate_on_corpus(
@@ -38,7 +44,6 @@ def evaluate_on_corpus(
     Raises:
         UsageError: The corpus has no relevance judgements.
     """
-    from texthash.evaluation.cross_corpus import RawTextEncoder
     from texthash.evaluation.protocol import EvaluationProtocol
     from texthash.evaluation.results import Evaluation
     from texthash.models.hasher import Hasher
@@ -74,3 +79,33 @@ def evaluate_on_corpus(
             f"{unknown[split]:.1%} of the documents have no known word"
         )
     return found, max(unknown.values(), default=0.0)
+
+
+class RawTextEncoder:
+    """Encoder of the splits of any corpus from their raw text, as in the service.
+
+    Vocabulary and weights are the model's own, so a text of another domain may hold few known words; documents without
+    any are counted.
+
+    Args:
+        hasher: Trained model.
+
+    Attributes:
+        documents: Number of documents encoded so far.
+        unknown: Number of those without a word of the model's vocabulary; their code is that of an empty document.
+    """
+
+    def __init__(self, hasher: Hasher) -> None:
+        self.hasher = hasher
+        self.documents = self.unknown = 0
+
+    def encode_split(self, split: Split, role: Role = "document") -> NDArray[np.uint8]:
+        """Return packed codes, uint8 [len(split), bits/8], in the order of the split."""
+        return np.concatenate([np.zeros((0, self.hasher.bits // 8), np.uint8), *self._blocks(split, role)])
+
+    def _blocks(self, split: Split, role: Role) -> Iterator[NDArray[np.uint8]]:
+        for table in split.documents(_BATCH):
+            values, known, *_ = self.hasher.read(table["text"].to_pylist(), role)
+            self.documents += len(known)
+            self.unknown += int((~known).sum())
+            yield self.hasher.binarize(values)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from texthash.api.requests import Mode
 from texthash.index.filters.language import Where
 from texthash.index.fusion import CONSTANT, DEPTH, WEIGHT
-from texthash.index.keywords.search import search_shards
+from texthash.index.keywords.postings import KeywordHits
 from texthash.index.memory.hits import Hits, check_window
 from texthash.index.ranked import Ranked, hybrid_page
 from texthash.index.rescoring import Rescoring, search_rescored
@@ -110,7 +112,7 @@ def search_index(
         return Found(near, near.members(), plan, candidates)
     words = Ranked.nothing()
     if terms:
-        parts = search_shards(shards, terms, sum(options.window), options.where)
+        parts = search_keywords(shards, terms, sum(options.window), options.where)
         # A hit by words alone has all that are better by words before it in the fused list.
         shown = 0 if code is None else options.limit + options.offset
         distances = [np.full(len(part.numbers), -1) for part in parts]
@@ -174,3 +176,21 @@ def nearest(
         hits, owners, scores = rescored.hits, rescored.shards, [own.tolist() for own in rescored.scores]
     near = [own.tolist() for own in hits.distances]
     return [Ranked(*row) for row in zip(hits.numbers, owners, near, scores, strict=True)], hits
+
+
+def search_keywords(
+    shards: Sequence[SearchedShard], query: Mapping[str, int], limit: int, where: Where | None = None
+) -> list[KeywordHits]:
+    """Return the best documents of each shard, with scores of the whole index.
+
+    Args:
+        shards: All shards of the index.
+        query: Words of the query with their numbers of occurrences: :meth:`StoredKeywords.query`.
+        limit: Largest number of hits of a shard.
+        where: Condition that a hit must fulfil; None for no restriction.
+
+    Raises:
+        NoKeywordsError: The index has no words.
+    """
+    statistics = reduce(add, [shard.keywords.statistics(list(query)) for shard in shards])
+    return [shard.keywords.search(query, statistics, limit, where) for shard in shards]

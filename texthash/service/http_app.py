@@ -27,12 +27,12 @@ from texthash.service.middleware.request_log import Recorder
 from texthash.service.middleware.short_search import SEARCH_PATH, ShortSearch
 from texthash.service.pages import page_file, policy_of, search_page
 from texthash.service.problems import Problem
+from texthash.service.prometheus import add_metrics
 from texthash.service.release_watcher import ReleaseWatcher
 from texthash.service.request_limits import Checks
 from texthash.service.reranking import Reranking
 from texthash.service.routes.documents import add_documents
 from texthash.service.routes.encode import add_encode
-from texthash.service.routes.metrics import add_metrics
 from texthash.service.routes.search import Search, add_search, search_response
 from texthash.service.routes.snapshots import add_snapshots
 from texthash.service.routes.state import add_state

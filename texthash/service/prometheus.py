@@ -1,21 +1,32 @@
-"""Metrics of the service as text for Prometheus, read from the metrics agent of each node of the Ray cluster.
+"""Route ``GET /metrics``: metrics of the service as text for Prometheus, from the metrics agent of each node of Ray.
 
 A replica has its own metrics only; the agents have those of all replicas.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import ray
+from fastapi import FastAPI
+from starlette.responses import Response
 
 from texthash.service.problems import Problem
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FAMILY = "ray_texthash_"
 _TIMEOUT_S = 3.0
+
+
+def add_metrics(app: FastAPI) -> None:
+    """Add ``GET /metrics`` for Prometheus; it requires the key of the service, if one is set."""
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(await asyncio.to_thread(exposition), media_type=MEDIA_TYPE)
 
 
 def exposition() -> str:

@@ -122,7 +122,7 @@ def batches(
         drawn = np.random.default_rng(shuffle_seed).permutation(drawn)
     sides = asked = None
     if "pairs" in inputs.needs:
-        from texthash.corpora.prepared.sides import Sides  # which compiles kernels, for training alone
+        from texthash.corpora.prepared.negatives import Sides  # which compiles kernels, for training alone
 
         sides, asked = Sides(split, NEGATIVES, shuffle_seed), Queries(split)
     side_inputs = inputs.only(OF_TEXT)

@@ -8,12 +8,8 @@ title and description. Backslashes are kept: in this corpus a backslash alone st
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from texthash.config import CorpusConfig
 from texthash.corpora.corpus_record import CorpusRecord, Download
 from texthash.corpora.readers import zhang
-from texthash.paths import StateDir
 
 record = CorpusRecord(
     name="agnews",
@@ -39,6 +35,7 @@ record = CorpusRecord(
     ),
 )
 TABLE = zhang.Table(
+    record=record,
     folder="ag_news_csv",
     classes=("World", "Sports", "Business", "Sci/Tech"),
     fields=2,
@@ -46,13 +43,4 @@ TABLE = zhang.Table(
     label="label",
     texts=("text",),
 )
-
-
-def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """Return the files of the first available form; empty if there is none."""
-    return zhang.files(record, TABLE, config, home)
-
-
-def parts(config: CorpusConfig, home: StateDir) -> list[zhang.Part]:
-    """Return the parts of train, then of test; see :func:`zhang.parts`."""
-    return zhang.parts(record, TABLE, config, home)
+files, parts = TABLE.files, TABLE.parts

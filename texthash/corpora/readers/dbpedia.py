@@ -9,12 +9,8 @@ title of a Wikipedia article and its abstract. The survey uses a sample of 60,00
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from texthash.config import CorpusConfig
 from texthash.corpora.corpus_record import CorpusRecord, Download
 from texthash.corpora.readers import zhang
-from texthash.paths import StateDir
 
 record = CorpusRecord(
     name="dbpedia",
@@ -39,6 +35,7 @@ record = CorpusRecord(
     ),
 )
 TABLE = zhang.Table(
+    record=record,
     folder="dbpedia_csv",
     classes=(
         "Company",
@@ -61,13 +58,4 @@ TABLE = zhang.Table(
     label="label",
     texts=("title", "content"),
 )
-
-
-def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """Return the files of the first available form; empty if there is none."""
-    return zhang.files(record, TABLE, config, home)
-
-
-def parts(config: CorpusConfig, home: StateDir) -> list[zhang.Part]:
-    """Return the parts of train, then of test; see :func:`zhang.parts`."""
-    return zhang.parts(record, TABLE, config, home)
+files, parts = TABLE.files, TABLE.parts

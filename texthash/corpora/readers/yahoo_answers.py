@@ -8,12 +8,8 @@ title of the question, its content (often empty), and the best answer.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from texthash.config import CorpusConfig
 from texthash.corpora.corpus_record import CorpusRecord, Download
 from texthash.corpora.readers import zhang
-from texthash.paths import StateDir
 
 record = CorpusRecord(
     name="yahoo_answers",
@@ -38,6 +34,7 @@ record = CorpusRecord(
     ),
 )
 TABLE = zhang.Table(
+    record=record,
     folder="yahoo_answers_csv",
     classes=(
         "Society & Culture",
@@ -61,13 +58,4 @@ TABLE = zhang.Table(
     texts=("question_title", "question_content", "best_answer"),
     line_breaks=True,
 )
-
-
-def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """Return the files of the first available form; empty if there is none."""
-    return zhang.files(record, TABLE, config, home)
-
-
-def parts(config: CorpusConfig, home: StateDir) -> list[zhang.Part]:
-    """Return the parts of train, then of test; see :func:`zhang.parts`."""
-    return zhang.parts(record, TABLE, config, home)
+files, parts = TABLE.files, TABLE.parts

@@ -43,9 +43,10 @@ Row = tuple[str, str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Table:
-    """Layout of one of the corpora.
+    """Layout of one of the corpora, and the functions of its reader.
 
     Attributes:
+        record: Record of the corpus.
         folder: Name of its folder of CSV files, and of the archive of that folder.
         classes: Names of the classes, in the order of their numbers.
         fields: Number of columns of text in CSV; the first is the title.
@@ -55,6 +56,7 @@ class Table:
         line_breaks: Whether a backslash followed by ``n`` in the text stands for a line break.
     """
 
+    record: CorpusRecord
     folder: str
     classes: tuple[str, ...]
     fields: int
@@ -63,28 +65,26 @@ class Table:
     texts: tuple[str, ...]
     line_breaks: bool = False
 
+    def files(self, config: CorpusConfig, home: StateDir) -> list[Path]:
+        """Return the files of the first available form; empty if there is none."""
+        folder = tuple(f"{self.folder}/{split}.csv" for split in _SPLITS)
+        archives = [(f"{self.folder}{suffix}",) for suffix in _ARCHIVES]
+        return find_files(self.record.name, [folder, *archives, self.parquet], config, home)
 
-def files(record: CorpusRecord, table: Table, config: CorpusConfig, home: StateDir) -> list[Path]:
-    """Return the files of the first available form; empty if there is none."""
-    folder = tuple(f"{table.folder}/{split}.csv" for split in _SPLITS)
-    archives = [(f"{table.folder}{suffix}",) for suffix in _ARCHIVES]
-    return find_files(record.name, [folder, *archives, table.parquet], config, home)
+    def parts(self, config: CorpusConfig, home: StateDir) -> list[Part]:
+        """Return the parts of train, then of test; for canonical rows, one part per file.
 
-
-def parts(record: CorpusRecord, table: Table, config: CorpusConfig, home: StateDir) -> list[Part]:
-    """Return the parts of train, then of test; for canonical rows, one part per file.
-
-    Raises:
-        CorpusError: The corpus is not available; raised by a part, a file is malformed (names file and line).
-    """
-    found = files(record, table, config, home)
-    if not found:
-        raise missing(record, config, home)
-    if found[0].name.endswith(".jsonl.gz"):
-        return [partial(_canonical, path) for path in found]
-    if found[0].name.endswith(_ARCHIVES):
-        return [partial(_documents, table, split, found) for split in _SPLITS]
-    return [partial(_documents, table, split, [p for p in found if p.name.startswith(split)]) for split in _SPLITS]
+        Raises:
+            CorpusError: The corpus is not available; raised by a part, a file is malformed (names file and line).
+        """
+        found = self.files(config, home)
+        if not found:
+            raise missing(self.record, config, home)
+        if found[0].name.endswith(".jsonl.gz"):
+            return [partial(_canonical, path) for path in found]
+        if found[0].name.endswith(_ARCHIVES):
+            return [partial(_documents, self, split, found) for split in _SPLITS]
+        return [partial(_documents, self, split, [p for p in found if p.name.startswith(split)]) for split in _SPLITS]
 
 
 def _canonical(path: Path) -> Iterator[Document]:

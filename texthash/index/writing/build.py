@@ -10,6 +10,8 @@ is its row in that order. The codes of train documents are the ones that the met
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -37,7 +39,6 @@ from texthash.index.writing.encoded_rows import (
     load_encoder,
     rows_of_shard,
 )
-from texthash.io.allocator import limit_arenas
 from texthash.io.atomic import exclusive, remove_directory, side_by_side
 from texthash.progress import log_line, track
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from texthash.paths import StateDir
 
 _LOCK = ".lock"
+_M_ARENA_MAX, _ARENAS = -8, 2  # of glibc's malloc.h
 # A little less than a whole CPU: a service on the same cluster reserves parts of some.
 _CLAIM = Claim(cpus=0.9, retries=2)
 
@@ -128,7 +130,7 @@ def build_shard(
         weights=weights,
     )
     documents = sum(file.documents for file in files)
-    limit_arenas()
+    _limit_arenas()
     write_shard(path, rows_of_shard(job.index, files, shard, job.shards), identity, next_number=documents)
 
 
@@ -200,3 +202,13 @@ def build_index(
         for _ in track(executor.map(write, tasks, claim=_CLAIM), "writing shards", shards):
             pass
         return finish(index)
+
+
+def _limit_arenas() -> None:
+    """Have the threads of this process share two arenas of glibc, from now on.
+
+    By default glibc gives up to eight arenas a core to the threads of a library, each of which keeps what it has freed:
+    while 3.2 million documents were written by Lance, 120 MB.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(_M_ARENA_MAX, _ARENAS)

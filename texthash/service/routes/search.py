@@ -13,10 +13,10 @@ from starlette.responses import Response
 
 from texthash.api.answers import SearchReply
 from texthash.api.requests import SearchRequest
+from texthash.index.keywords.analysis import document_text, keyword_analyzer
 from texthash.index.memory.hits import join_plans
 from texthash.service.coordinator import Answer
 from texthash.service.documentation import EXAMPLE_CODE, EXAMPLE_ID, EXAMPLE_RADIUS
-from texthash.service.highlighting import highlight
 from texthash.service.middleware.short_search import SEARCH_PATH, Respond
 from texthash.service.problems import Problem
 from texthash.service.request_limits import Checks
@@ -83,7 +83,7 @@ def search_response(checks: Checks, search: Search, reranking: Reranking | None)
         else:
             answer = await reranking.search(checked, checks, search)
         if request.highlight:
-            await asyncio.to_thread(highlight, request, answer)
+            await asyncio.to_thread(_highlight, request, answer)
         took = time.perf_counter() - start
         return Response(to_json(_reply(answer, took)), media_type=JSON, headers=_timing(answer, took))
 
@@ -111,6 +111,19 @@ def add_search(app: FastAPI, checks: Checks, respond: Respond) -> None:
         by meaning and `known_words: false`.
         """
         return await respond(request)
+
+
+def _highlight(request: SearchRequest, answer: Answer) -> None:
+    """Add ``matches`` to the hits of each query, none for a query without text.
+
+    The texts of an index without words are analysed as English.
+    """
+    analyzer = keyword_analyzer(answer.release.keywords or "english")
+    for query, result in zip(request.queries, answer.results, strict=True):
+        terms = analyzer.query(query.text or "")
+        for hit in result["hits"]:
+            fields = hit["document"]
+            hit["matches"] = analyzer.matches(document_text(fields.get("title"), fields.get("text")), terms)
 
 
 def _reply(answer: Answer, took: float) -> dict[str, Any]:
