@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from texthash.errors import UsageError
-from texthash.local.memory_shard import MemoryShard
+from texthash.local.memory_shard import MemoryDocuments, MemoryShard
 from texthash.local.texts import as_attributes, as_ids, as_labels, as_texts, as_titles, check_ids
 
 if TYPE_CHECKING:
@@ -77,13 +77,11 @@ def encode_documents(
     headed = as_titles(titles, len(documents))
     read = model.read(documents, features=vectors)
     kept = as_labels(labels, len(documents)) or [[] for _ in documents]
-    own = as_attributes(attributes, len(documents))
+    own = as_attributes(attributes, len(documents)) or [{} for _ in documents]
     if read.categories is not None:
-        own = _with_categories(own or [{} for _ in documents], read.categories)
-    codes = model.binarize(read.values)
-    return MemoryShard(
-        names, documents, kept, codes, read.known, keywords, titles=headed, weights=weights, attributes=own
-    )
+        own = _with_categories(own, read.categories)
+    encoded = MemoryDocuments(names, documents, headed, kept, own, model.binarize(read.values), read.known)
+    return MemoryShard(encoded, keywords, weights=weights)
 
 
 def _with_categories(attributes: list[dict[str, Value]], categories: NDArray[np.int64]) -> list[dict[str, Value]]:

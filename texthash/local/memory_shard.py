@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,21 +34,56 @@ _ATTRIBUTES, _TITLES = "attributes", "title"
 _ANALYSIS, _WEIGHTS = b"keywords", b"weights"
 
 
+@dataclass(frozen=True)
+class MemoryDocuments:
+    """N documents, each attribute a list or an array of N entries.
+
+    Attributes:
+        ids: Ids.
+        texts: Texts.
+        titles: Titles, for the search by words; empty where there is none.
+        labels: Labels.
+        attributes: Attributes by name.
+        codes: Codes, uint8 [N, bits / 8].
+        known: Whether there is a known word, bool [N].
+    """
+
+    ids: list[str]
+    texts: list[str]
+    titles: list[str]
+    labels: list[list[str]]
+    attributes: list[dict[str, Value]]
+    codes: NDArray[np.uint8]
+    known: NDArray[np.bool_]
+
+    def joined(self, other: MemoryDocuments) -> MemoryDocuments:
+        """Return these documents, and behind them others."""
+        return MemoryDocuments(
+            [*self.ids, *other.ids],
+            [*self.texts, *other.texts],
+            [*self.titles, *other.titles],
+            [*self.labels, *other.labels],
+            [*self.attributes, *other.attributes],
+            np.concatenate([self.codes, other.codes]),
+            np.concatenate([self.known, other.known]),
+        )
+
+    def take(self, rows: list[int]) -> MemoryDocuments:
+        """Return some of the documents."""
+        lists: tuple[list[Any], ...] = (self.ids, self.texts, self.titles, self.labels, self.attributes)
+        ids, texts, titles, labels, attributes = ([own[row] for row in rows] for own in lists)
+        return MemoryDocuments(ids, texts, titles, labels, attributes, self.codes[rows], self.known[rows])
+
+
 class MemoryShard:
     """Shard in memory: documents as lists, codes in a :class:`MultiIndex`, words in a :class:`KeywordIndex`.
 
     The keyword index is built at the first search by words. The number of a document is its position.
 
     Args:
-        ids: Id of each document.
-        texts: Text of each document.
-        labels: Labels of each document.
-        codes: Code of each document, uint8 [N, bits / 8].
-        known: Whether each document has a known word, bool [N].
+        documents: Documents.
         analysis: Analysis of the words.
-        titles: Title of each document, for the search by words; None: none has any.
         weights: Weights of the words; None: the default.
-        attributes: Attributes of each document; None: none has any.
         types: Types of the attributes, where they are known already; None reads them from the values.
 
     Raises:
@@ -57,32 +92,27 @@ class MemoryShard:
 
     def __init__(
         self,
-        ids: list[str],
-        texts: list[str],
-        labels: list[list[str]],
-        codes: NDArray[np.uint8],
-        known: NDArray[np.bool_],
+        documents: MemoryDocuments,
         analysis: KeywordAnalysis = "english",
         *,
-        titles: list[str] | None = None,
         weights: WordWeights | None = None,
-        attributes: list[dict[str, Value]] | None = None,
         types: Mapping[str, AttributeType] | None = None,
     ) -> None:
-        self._ids, self._texts, self._labels, self._codes, self._known = ids, texts, labels, codes, known
-        self._titles = titles or [""] * len(ids)
-        self._table = MemoryTable(ids, labels, attributes, types)
-        self.keywords = MemoryKeywords(self._titles, texts, self._table, analysis, weights)
+        self._documents = documents
+        attributes = documents.attributes if any(documents.attributes) else None
+        self._table = MemoryTable(documents.ids, documents.labels, attributes, types)
+        self.keywords = MemoryKeywords(documents.titles, documents.texts, self._table, analysis, weights)
 
     @cached_property
     def _index(self) -> MultiIndex:
         """Codes of the documents with a known word; made at the first search, as several writes may come before it."""
         from texthash.index.memory.multi_index import MultiIndex
 
-        return MultiIndex(self._codes[self._known], np.flatnonzero(self._known).astype(np.int64)).prepare()
+        known = self._documents.known
+        return MultiIndex(self._documents.codes[known], np.flatnonzero(known).astype(np.int64)).prepare()
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._documents.ids)
 
     def search(
         self,
@@ -103,7 +133,7 @@ class MemoryShard:
 
     def codes(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the codes of documents, uint8 [N, bits / 8]."""
-        return self._codes[numbers]
+        return self._documents.codes[numbers]
 
     def vectors(self, numbers: NDArray[np.int64]) -> NDArray[np.float16]:
         """Raise :class:`ModelMismatchError`: only a release stores vectors."""
@@ -111,21 +141,15 @@ class MemoryShard:
 
     def distances(self, code: bytes, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the distances of a code to documents, int64 [N]; -1 for a document without a known word."""
-        known = self._known[numbers]
-        return distances_where(known, self._codes[numbers[known]], np.frombuffer(code, np.uint8))
+        known = self._documents.known[numbers]
+        return distances_where(known, self._documents.codes[numbers[known]], np.frombuffer(code, np.uint8))
 
     def documents(self, numbers: NDArray[np.int64], fields: Sequence[str]) -> list[dict[str, Any]]:
         """Return id, title, text, labels and attributes of documents by number."""
-        return [
-            {
-                "id": self._ids[row],
-                "title": self._titles[row],
-                "text": self._texts[row],
-                "labels": self._labels[row],
-                "attributes": self._table.attributes[row],
-            }
-            for row in numbers.tolist()
-        ]
+        own = self._documents
+        columns: tuple[Sequence[Any], ...] = (own.ids, own.titles, own.texts, own.labels, self._table.attributes)
+        names = ("id", "title", "text", "labels", "attributes")
+        return [{name: values[row] for name, values in zip(names, columns, strict=True)} for row in numbers.tolist()]
 
     @property
     def types(self) -> dict[str, AttributeType]:
@@ -152,69 +176,34 @@ class MemoryShard:
         """
         from texthash.index.filters.types import merged_types
 
-        types = merged_types(self.types, zip(new._ids, new._table.attributes, strict=True))
-        places = {id_: row for row, id_ in enumerate(self._ids)}
-        rows = np.asarray([places.setdefault(id_, len(places)) for id_ in new._ids], np.int64)
-        ids = list(places)
-        codes = np.zeros((len(ids), new._codes.shape[1]), np.uint8)
-        codes[: len(self)], codes[rows] = self._codes, new._codes
-        known = np.zeros(len(ids), np.bool_)
-        known[: len(self)], known[rows] = self._known, new._known
-        columns: list[list[Any]] = []
-        for own, others in (
-            (self._texts, new._texts),
-            (self._titles, new._titles),
-            (self._labels, new._labels),
-            (self._table.attributes, new._table.attributes),
-        ):
-            column = [*own, *[None] * (len(ids) - len(self))]
-            for row, value in zip(rows.tolist(), others, strict=True):
-                column[row] = value
-            columns.append(column)
-        texts, titles, labels, attributes = columns
-        return MemoryShard(
-            ids,
-            texts,
-            labels,
-            codes,
-            known,
-            self.keywords.analysis,
-            titles=titles,
-            weights=self.keywords.weights,
-            attributes=attributes,
-            types=types,
-        )
+        own = new._documents
+        types = merged_types(self.types, zip(own.ids, own.attributes, strict=True))
+        both = self._documents.joined(own)
+        last = {id_: row for row, id_ in enumerate(both.ids)}  # at the place of the first document with that id
+        return self._with(both.take(list(last.values())), types)
 
     def without(self, where: Where) -> MemoryShard:
         """Return these documents without those that fulfil a condition; attributes keep their types."""
-        gone = np.zeros(len(self), np.bool_)
-        gone[self.select(where).numbers] = True
-        rows = np.flatnonzero(~gone).tolist()
-        return MemoryShard(
-            [self._ids[row] for row in rows],
-            [self._texts[row] for row in rows],
-            [self._labels[row] for row in rows],
-            self._codes[rows],
-            self._known[rows],
-            self.keywords.analysis,
-            titles=[self._titles[row] for row in rows],
-            weights=self.keywords.weights,
-            attributes=[self._table.attributes[row] for row in rows],
-            types=self.types,
-        )
+        kept = np.ones(len(self), np.bool_)
+        kept[self.select(where).numbers] = False
+        return self._with(self._documents.take(np.flatnonzero(kept).tolist()), self.types)
+
+    def _with(self, documents: MemoryDocuments, types: Mapping[str, AttributeType]) -> MemoryShard:
+        return MemoryShard(documents, self.keywords.analysis, weights=self.keywords.weights, types=types)
 
     def write(self, path: Path) -> None:
         """Write everything to a Parquet file."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        packed = pa.array([code.tobytes() for code in self._codes], pa.binary(self._codes.shape[1]))
-        columns = (self._ids, self._texts, self._labels, packed, self._known)
+        own = self._documents
+        packed = pa.array([code.tobytes() for code in own.codes], pa.binary(own.codes.shape[1]))
+        columns = (own.ids, own.texts, own.labels, packed, own.known)
         table = pa.table(dict(zip(_KEPT, map(pa.array, columns), strict=True)))
-        if any(self._titles):
-            table = table.append_column(_TITLES, pa.array(self._titles, pa.string()))
+        if any(own.titles):
+            table = table.append_column(_TITLES, pa.array(own.titles, pa.string()))
         if self.types:
-            written = [to_json(own) for own in self._table.attributes]
+            written = [to_json(values) for values in own.attributes]
             table = table.append_column(_ATTRIBUTES, pa.array(written, pa.string()))
         weights = json.dumps(asdict(self.keywords.weights))
         pq.write_table(table.replace_schema_metadata({_ANALYSIS: self.keywords.analysis, _WEIGHTS: weights}), path)
@@ -230,10 +219,10 @@ class MemoryShard:
         try:
             table = pq.read_table(path)
             ids, texts, labels, codes, known = (table[name].to_pylist() for name in _KEPT)
-            titles = table[_TITLES].to_pylist() if _TITLES in table.column_names else None
+            titles = table[_TITLES].to_pylist() if _TITLES in table.column_names else [""] * len(ids)
             metadata = table.schema.metadata or {}
             weights = WordWeights(**json.loads(metadata[_WEIGHTS])) if _WEIGHTS in metadata else None
-            attributes = None
+            attributes: list[dict[str, Value]] = [{} for _ in ids]
             if _ATTRIBUTES in table.column_names:
                 attributes = [from_json(own) for own in table[_ATTRIBUTES].to_pylist()]
         except (pa.ArrowException, KeyError, OSError, ValueError, TypeError) as error:
@@ -242,17 +231,8 @@ class MemoryShard:
         width = kind.byte_width if pa.types.is_fixed_size_binary(kind) else len(codes[0])
         packed = np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), width)
         analysis: KeywordAnalysis = "plain" if metadata.get(_ANALYSIS) == b"plain" else "english"
-        return cls(
-            ids,
-            texts,
-            labels,
-            packed,
-            np.asarray(known, np.bool_),
-            analysis,
-            titles=titles,
-            weights=weights,
-            attributes=attributes,
-        )
+        documents = MemoryDocuments(ids, texts, titles, labels, attributes, packed, np.asarray(known, np.bool_))
+        return cls(documents, analysis, weights=weights)
 
 
 class MemoryKeywords:
