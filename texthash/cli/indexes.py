@@ -233,7 +233,6 @@ def _without_title(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
-    from texthash.api.requests import resolved_order
     from texthash.hamming.codes import to_hex
     from texthash.index.filters.given import filter_of
     from texthash.index.filters.language import where_of
@@ -245,24 +244,19 @@ def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
     record = read_release(home, release)
     if query.query is None and query.mode in ("keyword", "hybrid"):
         raise UsageError(f"a search with --mode {query.mode} needs a text.", "give one in place of --vector-file.")
-    mode, rescore = resolved_order(
+    options = SearchOptions.resolved(
+        record,
         query.mode,
         query.rescore,
         texts=query.query is not None,
-        radius=None,
-        keywords=record.keywords is not None,
-        rescoring=record.rescoring,
-    )
-    options = SearchOptions(
-        mode=mode,
+        weight=query.weight,
         limit=query.limit,
         plan=query.plan,
-        rescoring=None if rescore == "none" else rescore,
         oversample=query.oversample,
         where=where_of(filter_of(query.filter), record.attributes, "--filter"),
-        weight=record.weight if query.weight is None else query.weight,
     )
-    kind = _vector_kind(record) if rescore == "float" and mode != "keyword" else None
+    mode = options.mode
+    kind = _vector_kind(record) if options.rescoring == "float" and mode != "keyword" else None
     shards = record.open_shards(home)
     terms = None if mode == "semantic" else shards[0].keywords.query(query.query or "")
     for shard in shards if terms else []:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.api.requests import Mode
+from texthash.api.requests import Mode, RescoringKind, resolved_order
 from texthash.index.filters.language import Where
 from texthash.index.fusion import CONSTANT, DEPTH, WEIGHT
 from texthash.index.keywords.postings import KeywordHits
@@ -23,6 +23,7 @@ from texthash.index.shard import merge
 
 if TYPE_CHECKING:
     from texthash.index.memory.cost_model import Plan
+    from texthash.index.releases.release import Release
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,32 @@ class SearchOptions:
     constant: float = CONSTANT
     depth: int = DEPTH
     threads: int = 1
+
+    @classmethod
+    def resolved(
+        cls,
+        release: Release | None,
+        mode: Mode | None,
+        rescore: RescoringKind | None,
+        *,
+        texts: bool,
+        weight: float | None = None,
+        radius: int | None = None,
+        **others: Any,
+    ) -> SearchOptions:
+        """Return options: where mode, kind of rescoring or weight is None, that of the release; None is in memory."""
+        mode, kind = resolved_order(
+            mode,
+            rescore,
+            texts=texts,
+            radius=radius,
+            keywords=release is not None and release.keywords is not None,
+            rescoring="none" if release is None else release.rescoring,
+        )
+        if weight is None:
+            weight = WEIGHT if release is None else release.weight
+        rescoring = None if kind == "none" else kind
+        return cls(mode=mode, rescoring=rescoring, weight=weight, radius=radius, **others)
 
     @property
     def window(self) -> tuple[int, int]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, get_args, overload
 
 from texthash.arguments import check_choice, check_whole
 from texthash.errors import TexthashError, UsageError
-from texthash.index.fusion import WEIGHT
 from texthash.io.atomic import whole_directory
 from texthash.local.browsing import Browsing
 from texthash.local.documents import IndexedDocument, check_model, encode_documents
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from texthash.index.filters.language import Where
     from texthash.index.keywords.weights import WordWeights
     from texthash.index.releases.release import Release
-    from texthash.index.search import SearchedShard, SearchOptions
+    from texthash.index.searched import SearchedShard
     from texthash.models.hasher import Hasher
     from texthash.models.query_encoder import QueryEncoder
     from texthash.models.text_reranker import TextReranker
@@ -269,8 +268,25 @@ class Index(Browsing):
         check_whole("number k of documents", k, least=1)
         check_whole("number of threads", threads, least=1)
         check_whole("number of candidates", candidates, least=1)
-        options = self._options(k, texts=query is not None, mode=mode, weight=weight, rescore=rescore, radius=radius)
-        options = replace(options, where=where, threads=threads)
+        from texthash.api.requests import Mode, RescoringKind
+        from texthash.index.search import SearchOptions
+
+        if mode is not None:
+            check_choice("mode", mode, get_args(Mode))
+        if rescore is not None:
+            check_choice("rescore", rescore, get_args(RescoringKind))
+        _check_share(weight)
+        options = SearchOptions.resolved(
+            self._release,
+            mode,
+            rescore,
+            texts=query is not None,
+            weight=weight,
+            radius=radius,
+            limit=k,
+            where=where,
+            threads=threads,
+        )
         if query is None and (vectors is None or options.mode != "semantic"):
             needed = "texts" if vectors is not None else "a query or vectors"
             raise UsageError(
@@ -398,43 +414,6 @@ class Index(Browsing):
             )
         return shard
 
-    def _options(
-        self,
-        limit: int,
-        *,
-        texts: bool,
-        mode: Mode | None,
-        weight: float | None,
-        rescore: RescoringKind | None,
-        radius: int | None,
-    ) -> SearchOptions:
-        """Return the options of a search, with those of the release for what it leaves open."""
-        from texthash.api.requests import Mode, RescoringKind, resolved_order
-        from texthash.index.search import SearchOptions
-
-        if mode is not None:
-            check_choice("mode", mode, get_args(Mode))
-        if rescore is not None:
-            check_choice("rescore", rescore, get_args(RescoringKind))
-        release = self._release
-        mode, kind = resolved_order(
-            mode,
-            rescore,
-            texts=texts,
-            radius=radius,
-            keywords=release is not None and release.keywords is not None,
-            rescoring="none" if release is None else release.rescoring,
-        )
-        if weight is None:
-            weight = WEIGHT if release is None else release.weight
-        return SearchOptions(
-            mode=mode,
-            limit=limit,
-            radius=radius,
-            rescoring=None if kind == "none" else kind,
-            weight=_share(weight),
-        )
-
     @property
     def _stored(self) -> VectorKind | None:
         """Kind of the vectors that the index stores; None for none."""
@@ -485,7 +464,6 @@ def _weights(title: int, lead: int, brevity: float, k1: float, b: float) -> Word
     return WordWeights(title, lead, brevity, k1, b)
 
 
-def _share(weight: float) -> float:
-    if not 0 <= weight <= 1:
+def _check_share(weight: float | None) -> None:
+    if weight is not None and not 0 <= weight <= 1:
         raise UsageError(f"weight={weight} is not a share.", "give a number from 0 (words alone) to 1 (meaning alone).")
-    return weight
