@@ -39,9 +39,9 @@ def closest_earlier_bits(probabilities: Tensor, count: int) -> Tensor:
     return torch.where(best.values > 0, best.indices, bits)
 
 
-def nested_blocks(bits: int, first: int = 16) -> Tensor:
+def nested_blocks(bits: int) -> Tensor:
     """Return the block of each bit, int64 [m]: 0 for the first 16 bits, 1 for those up to 32, 2 up to 64, and so on."""
-    widths = [first * 2**n for n in range(bits.bit_length()) if first * 2**n < bits]
+    widths = [16 * 2**n for n in range(bits.bit_length()) if 16 * 2**n < bits]
     return torch.bucketize(torch.arange(bits), torch.tensor(widths, dtype=torch.int64), right=True)
 
 

@@ -75,14 +75,13 @@ def cooccurrence_table(counts: csr_matrix, information: csr_matrix, each: int) -
     return index, weight
 
 
-def concept_table(vectors: NDArray[np.float32], concepts: int, each: int, seed: int = 0) -> Table:
+def concept_table(vectors: NDArray[np.float32], concepts: int, each: int) -> Table:
     """Return the concepts of each word and P(c | t), a softmax of its cosines with the nearest centres of k-means.
 
     Args:
         vectors: Vectors of words, [V, d], whose directions are clustered; a word whose vector is 0 has no concept.
         concepts: Number of centres, more than V counting as V.
         each: Number of concepts of a word, at most ``concepts``.
-        seed: Random seed of the first centres.
     """
     from sklearn.cluster import MiniBatchKMeans  # takes a second to import
 
@@ -92,7 +91,7 @@ def concept_table(vectors: NDArray[np.float32], concepts: int, each: int, seed: 
     if not len(known):
         return index, weight
     unit = vectors[known] / lengths[known, None]
-    centres = MiniBatchKMeans(min(concepts, len(known)), n_init=3, random_state=seed).fit(unit).cluster_centers_
+    centres = MiniBatchKMeans(min(concepts, len(known)), n_init=3, random_state=0).fit(unit).cluster_centers_
     cosines = unit @ (centres / np.linalg.norm(centres, axis=1, keepdims=True).clip(min=1e-12)).T
     near = np.argsort(-cosines, axis=1, kind="stable")[:, :each]
     scores = np.exp((np.take_along_axis(cosines, near, axis=1) - 1) / _SMOOTHING)

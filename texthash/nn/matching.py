@@ -8,7 +8,7 @@ with optional straight-through gradients; a loss over several workers passes gat
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -39,9 +39,10 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
         return (x.square().sum(dim=1)[:, None] + y.square().sum(dim=1) - 2 * x @ y.T).clamp(min=0)
 
 
-def hamming_kernel(x: Tensor, y: Tensor, widths: Sequence[float] = WIDTHS) -> Tensor:
+def hamming_kernel(x: Tensor, y: Tensor) -> Tensor:
     """Return k = sum_h exp(-d_H(x, y) / (m h)), d_H of :func:`hamming_distances`; [A, B]."""
-    return _exponentials(hamming_distances(x, y) / x.shape[1], widths)
+    distances = hamming_distances(x, y) / x.shape[1]
+    return torch.stack([torch.exp(-distances / width) for width in WIDTHS]).sum(dim=0)
 
 
 def inverse_multiquadric_kernel(x: Tensor, y: Tensor) -> Tensor:
@@ -99,10 +100,6 @@ def moment_discrepancy(probabilities: Tensor) -> Tensor:
     covariance = centred.T @ centred / len(probabilities)
     off_diagonal = covariance.square().sum() - covariance.diagonal().square().sum()
     return (mean - 0.5).square().sum() + off_diagonal
-
-
-def _exponentials(distances: Tensor, widths: Sequence[float]) -> Tensor:
-    return torch.stack([torch.exp(-distances / width) for width in widths]).sum(dim=0)
 
 
 def _mean_off_diagonal(square: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ _ROWS = 8192  # of which a covariance is summed at a time
 _STEP = 8  # smallest width, and divisor of all widths, since codes are whole bytes
 
 
-def principal_components(rows: sp.csr_matrix | np.ndarray, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def principal_components(rows: sp.csr_matrix | np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the leading principal components of centred rows; a sparse matrix is centred implicitly.
 
     Those of a sparse matrix are found by Lanczos iteration, those of a dense one from its covariance, in double
@@ -27,7 +27,6 @@ def principal_components(rows: sp.csr_matrix | np.ndarray, count: int, seed: int
     Args:
         rows: Matrix [N, V].
         count: Number m of components.
-        seed: Random seed of the eigensolver's start vector.
 
     Returns:
         Directions W [V, m] and the mean's projection c W [m], so that the projection of x is x W - c W.
@@ -46,7 +45,7 @@ def principal_components(rows: sp.csr_matrix | np.ndarray, count: int, seed: int
         return _components_of_covariance(rows, count)
     from sklearn.decomposition import PCA  # takes a second to import, which would delay every search
 
-    pca = PCA(n_components=count, svd_solver="arpack", random_state=seed).fit(rows)
+    pca = PCA(n_components=count, svd_solver="arpack", random_state=0).fit(rows)
     directions = pca.components_.T
     return directions.astype(np.float32), (pca.mean_ @ directions).astype(np.float32)
 
@@ -87,7 +86,7 @@ def symmetric_graph(neighbours: np.ndarray, weights: np.ndarray) -> sp.csr_matri
     return graph.maximum(graph.T).tocsr()
 
 
-def laplacian_eigenmaps(graph: sp.csr_matrix, count: int, ridge: float = 1e-4, seed: int = 0) -> np.ndarray:
+def laplacian_eigenmaps(graph: sp.csr_matrix, count: int) -> np.ndarray:
     """Solve L y = lambda D y for the smallest eigenvalues, without the constant solution (Belkin & Niyogi, 2003).
 
     With L = D - W this is the problem of the largest eigenvalues of D^{-1/2} W D^{-1/2}, y = D^{-1/2} v, which
@@ -96,8 +95,6 @@ def laplacian_eigenmaps(graph: sp.csr_matrix, count: int, ridge: float = 1e-4, s
     Args:
         graph: Symmetric non-negative weights W [N, N].
         count: Number m of eigenvectors.
-        ridge: Constant added to the degrees, so that a document without neighbours has a positive degree.
-        seed: Random seed of the start vector.
 
     Returns:
         Embedding, float64 [N, m].
@@ -110,12 +107,13 @@ def laplacian_eigenmaps(graph: sp.csr_matrix, count: int, ridge: float = 1e-4, s
             f"{count} eigenvectors cannot be computed from a graph of {graph.shape[0]} training documents.",
             _smaller_width(graph.shape[0] - 1),
         )
-    scale = 1.0 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel() + ridge)
+    # A document without neighbours has a positive degree too.
+    scale = 1.0 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel() + 1e-4)
     from scipy.sparse import diags
     from scipy.sparse.linalg import eigsh
 
     normalised = diags(scale) @ graph @ diags(scale)
-    start = np.random.default_rng(seed).standard_normal(graph.shape[0])
+    start = np.random.default_rng(0).standard_normal(graph.shape[0])
     values, vectors = eigsh(normalised, k=count + 1, which="LA", v0=start)
     order = np.argsort(-values)[1:]
     return scale[:, None] * vectors[:, order]

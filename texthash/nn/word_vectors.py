@@ -49,7 +49,7 @@ def positive_information(counts: csr_matrix) -> csr_matrix:
     return csr_matrix((values[keep], (found.row[keep], found.col[keep])), shape=counts.shape)
 
 
-def word_vectors(information: csr_matrix, width: int, seed: int = 0) -> NDArray[np.float32]:
+def word_vectors(information: csr_matrix, width: int) -> NDArray[np.float32]:
     """Return vectors of words, float32 [V, d], from M [V, V]; a word without neighbours has the vector 0.
 
     Where M has fewer than d singular values, the last columns are 0. In each column the entry of the largest size is
@@ -61,7 +61,7 @@ def word_vectors(information: csr_matrix, width: int, seed: int = 0) -> NDArray[
     vectors = np.zeros((information.shape[0], width), np.float32)
     if rank < 1 or not information.nnz:
         return vectors
-    start = np.random.default_rng(seed).standard_normal(information.shape[0])
+    start = np.random.default_rng(0).standard_normal(information.shape[0])
     left, values, _ = svds(information.astype(np.float64), k=rank, v0=start)
     order = np.argsort(-values)
     left = left[:, order] * np.sqrt(values[order].clip(min=0))
