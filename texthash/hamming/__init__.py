@@ -1,0 +1,10 @@
+"""Packed codes, and exact search among them.
+
+    codes             packing, widths and text forms; words for the kernels
+    kernels           search and counting by a scan: the public functions, over the loops of _scan, _histogram, _simd
+    multi_index       search by tables of substrings, over the loops of _mih
+    plain_scan        the same by NumPy, for a program that asks few queries
+    interop           files of codes for other systems
+
+A code of ``bits`` bits is ``bits / 8`` bytes, most significant bit first.
+"""
