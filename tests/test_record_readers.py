@@ -455,7 +455,7 @@ def test_the_lock_of_a_writer_tells_what_it_can(tmp_path: Path, content: bytes) 
     assert service_of(home, "index/a") == "http://127.0.0.1:8000"
     (tmp_path / "locks" / "a.writer").write_bytes(content)
     assert service_of(home, "index/a") is None
-    with pytest.raises(IndexLockedError, match=r"the index has a writer already: process \? .*\n.*wait until it ends"):
+    with pytest.raises(IndexLockedError, match=r"has a writer already: another process\.\n.*wait until it ends"):
         WriterLock(home, "index/a").acquire()
     lock.release()
 

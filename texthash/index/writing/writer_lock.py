@@ -109,9 +109,10 @@ class WriterLock:
 
     def _locked_error(self) -> IndexLockedError:
         holder = _holder(self._path)
+        named = f"process {holder.process} on {holder.host}, since {holder.since}"
+        who = "another process" if holder == _Holder() else named  # One that begins has not written its record yet.
         return IndexLockedError(
-            f"the index has a writer already: process {holder.process} on {holder.host}, since {holder.since}"
-            f"{f', the service at {holder.address}' if holder.address else ''}.",
+            f"the index has a writer already: {who}{f', the service at {holder.address}' if holder.address else ''}.",
             f"write through {holder.address}." if holder.address else "wait until it ends.",
             holder.address,
         )
