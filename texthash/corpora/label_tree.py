@@ -1,18 +1,14 @@
-"""Trees of labels, and the closure of documents' labels over their ancestors."""
+"""Trees of labels: the labels of a corpus and their ancestors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import CorpusError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def as_vectors(values: Any, width: int | None = None) -> NDArray[np.float32]:
     """
     rows = values if isinstance(values, list | tuple) else ()
     if np.ma.is_masked(values) or any(np.ma.is_masked(row) for row in rows if isinstance(row, np.ma.MaskedArray)):
-        raise UsageError("vectors has masked values, under which there may be any number.", REMEDY)
+        raise UsageError("the vectors have masked values, under which there may be any number.", REMEDY)
     try:
         array = np.asarray(values)
         if array.dtype == object and array.ndim == 1:  # a column of vectors of pandas or Arrow
@@ -65,7 +65,7 @@ def as_vectors(values: Any, width: int | None = None) -> NDArray[np.float32]:
         )
     if width is not None and vectors.shape[1] != width:
         raise UsageError(
-            f"vectors has vectors of {vectors.shape[1]} numbers, the model has learned from vectors of {width}.",
+            f"these are vectors of {vectors.shape[1]} numbers, the model has learned from vectors of {width}.",
             "give those of the embedder that made the model's vectors.",
         )
     if flaw := flaw_of(vectors):
