@@ -63,9 +63,9 @@ def documentation(packages: Collection[str], labels: int, per_label: int) -> lis
     seen: set[str] = set()
     for label in sorted(files):
         with uncollected():
-            own = list(islice(_new_documents(label, files[label], seen), per_label))
+            own = list(islice(_new_documents(label, files[label], seen), max(per_label, _FEWEST_DOCUMENTS)))
         if len(own) >= _FEWEST_DOCUMENTS:
-            kept += own
+            kept += own[:per_label]
             labels -= 1
         if not labels:
             break
