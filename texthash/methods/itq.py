@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.corpus import Split
-from texthash.corpora.prepared.embeddings.told import told_vectors
+from texthash.corpora.prepared.embeddings.word_regression import word_regression
 from texthash.errors import UsageError
 from texthash.methods.base import Card, ClosedForm, Printed, Stage
 from texthash.methods.projected import ProjectedMethod
@@ -95,7 +95,7 @@ class ITQ(ProjectedMethod):
         """Set the projection x W R - c W R from the training rows, or x A W R less its medians with a teacher."""
         rows = self.rows_of(train)
         if self.teacher == "features":
-            told = told_vectors(train, self.shape.encoder or "", self.weighting, self.penalty)
+            told = word_regression(train, self.shape.encoder or "", self.weighting, self.penalty)
             matrix, medians, centre = told_components(rows, told, self.bits, self.iterations)
             self.projection.set(matrix, -medians)
             self.kept_mean.copy_(torch.from_numpy(medians - centre))
@@ -147,7 +147,7 @@ def told_components(
 
     Args:
         rows: Weighted words of documents [N, V].
-        told: A [V, D] of :func:`~texthash.corpora.prepared.embeddings.told.told_vectors`.
+        told: A [V, D] of :func:`~texthash.corpora.prepared.embeddings.word_regression.word_regression`.
         bits: Number m of components, below D.
         iterations: Number of alternations.
         blocks: As for :func:`rotated_components`.

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
-from texthash.corpora.prepared.embeddings.told import told_vectors
+from texthash.corpora.prepared.embeddings.word_regression import word_regression
 from texthash.methods.base import Progress
 from texthash.methods.itq import KEPT_MEAN, rotated_components, told_components
 from texthash.methods.neighbouring import NeighbourMethod
@@ -118,7 +118,7 @@ class SimilarityOrder(NeighbourMethod, ProjectedMethod):
             matrix, offset = rotated_components(rows, self.bits, _ITERATIONS, blocks)
             shift = KEPT_MEAN * offset
         else:  # of what words tell of the vectors
-            told = told_vectors(train, shape.encoder or "", self.weighting, _PENALTY)
+            told = word_regression(train, shape.encoder or "", self.weighting, _PENALTY)
             matrix, offset, centre = told_components(rows, told, self.bits, _ITERATIONS, blocks)
             shift = offset - centre
         scale = float(((rows @ matrix - offset) ** 2).mean()) ** -0.5

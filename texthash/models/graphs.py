@@ -18,7 +18,7 @@ from texthash.corpora.prepared.neighbours.hamming import HammingSearch
 from texthash.corpora.prepared.neighbours.search import Search
 from texthash.errors import UsageError
 from texthash.executor import Executor
-from texthash.io.atomic import exclusive, whole
+from texthash.io.atomic import exclusive, write_array
 from texthash.methods.base import ClosedForm, HashMethod
 from texthash.methods.registry import build
 from texthash.models.encoding import calibrate, encode_split
@@ -74,8 +74,7 @@ def ensure_codes(train: Split, model: str) -> NDArray[np.uint8]:
     if not path.is_file():
         with exclusive(path.with_name(f".{path.stem}.lock")):
             if not path.is_file():
-                with whole(path) as partial, partial.open("wb") as file:
-                    np.save(file, _fitted_codes(train, model))
+                write_array(path, _fitted_codes(train, model))
     return train.codes(model)
 
 

@@ -18,10 +18,10 @@ from torch import nn
 from texthash.config import CorpusConfig, TrainingConfig, parse_config
 from texthash.corpora.prepared.batches import batches, text_batch
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.corpora.prepared.embeddings import cache, encoder, told
+from texthash.corpora.prepared.embeddings import cache, encoder
 from texthash.corpora.prepared.embeddings.cache import Vectors, ensure_features
 from texthash.corpora.prepared.embeddings.encoder import SentenceEncoder, identity, locate, open_encoder
-from texthash.corpora.prepared.embeddings.told import told_vectors
+from texthash.corpora.prepared.embeddings.word_regression import word_regression
 from texthash.corpora.prepared.inputs import Inputs
 from texthash.corpora.prepared.manifest import config_hash
 from texthash.corpora.prepared.sample import learning_from
@@ -252,15 +252,15 @@ def test_what_words_tell_of_vectors_is_solved_once(
     corpus = corpus_of(50)
     train = corpus.train
     with pytest.raises(CorpusError, match="no sentence vectors"):
-        told_vectors(train, str(tiny_encoder), "bm25", 0.5)
+        word_regression(train, str(tiny_encoder), "bm25", 0.5)
     name = ensure_features(corpus, str(tiny_encoder), of=("train",))
     words = train.matrix("bm25").toarray().astype(np.float64)
     vectors = train.dense(name) / np.linalg.norm(train.dense(name), axis=1, keepdims=True)
     inverse = np.linalg.inv(words.T @ words + 0.5 * np.eye(words.shape[1]))
     expected = inverse @ words.T @ (vectors - vectors.mean(axis=0))
-    first = told_vectors(train, name, "bm25", 0.5)
+    first = word_regression(train, name, "bm25", 0.5)
     assert np.linalg.norm(first - expected) < 1e-3 * np.linalg.norm(expected)
-    other = told_vectors(train, name, "bm25", 500.0)
-    monkeypatch.setattr(told, "ridge", None)
-    np.testing.assert_array_equal(told_vectors(train, name, "bm25", 0.5), first)
+    other = word_regression(train, name, "bm25", 500.0)
+    monkeypatch.setattr("texthash.corpora.prepared.embeddings.word_regression.ridge", None)
+    np.testing.assert_array_equal(word_regression(train, name, "bm25", 0.5), first)
     assert np.linalg.norm(other) < 0.9 * np.linalg.norm(expected)

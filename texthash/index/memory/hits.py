@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from texthash.arguments import check_whole
 from texthash.errors import TexthashError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from texthash.corpora.prepared.pairs import Queries
 from texthash.corpora.prepared.sample import SampledCorpus
 from texthash.errors import ModelMismatchError
 from texthash.executor import Claim, Executor, LocalExecutor
-from texthash.io.atomic import exclusive, whole, write_json
+from texthash.io.atomic import exclusive, write_array, write_json
 from texthash.progress import log_line, track
 
 # Number of texts that are encoded, and recorded as done, together. It does not depend on the workers: among other texts
@@ -128,8 +128,7 @@ def _take(sample: SampledCorpus, name: str, folder: Path) -> None:
     with exclusive(folder / ".lock"):
         if not (folder / "train.npy").is_file():
             write_json(folder / META, {"encoder": encoder, "width": width})
-            with whole(folder / "train.npy") as unfinished, unfinished.open("wb") as file:
-                np.save(file, sample.whole.train.dense(encoder)[sample.rows])
+            write_array(folder / "train.npy", sample.whole.train.dense(encoder)[sample.rows])
 
 
 def _encode(splits: list[Split], folder: Path, encoder: str, width: int, executor: Executor) -> None:

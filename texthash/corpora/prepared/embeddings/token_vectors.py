@@ -27,7 +27,7 @@ from texthash.corpora.prepared.embeddings.sources import gives_token_vectors, op
 from texthash.corpora.prepared.embeddings.stored import feature_folder, open_features
 from texthash.errors import UsageError
 from texthash.executor import Claim, Executor, LocalExecutor
-from texthash.io.atomic import exclusive, whole
+from texthash.io.atomic import exclusive, whole, write_array
 from texthash.io.ragged import indptr_of
 from texthash.progress import track
 
@@ -94,8 +94,7 @@ def projection_of(train: Split, name: str) -> tuple[NDArray[np.float32], NDArray
         if not (folder / "projection.npy").is_file():
             mean, projection = _components(train, name)
             for array, values in (("mean", mean), ("projection", projection)):
-                with whole(folder / f"{array}.npy") as unfinished, unfinished.open("wb") as file:
-                    np.save(file, values)
+                write_array(folder / f"{array}.npy", values)
     return np.load(folder / "mean.npy"), np.load(folder / "projection.npy")
 
 

@@ -1,4 +1,4 @@
-"""What words tell of vectors: the regression from which methods of words learn, kept beside the vectors."""
+"""Regression from the words of the training documents to their vectors, solved once and kept beside the vectors."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from texthash.config import Weighting
 from texthash.corpora.prepared.corpus import Split
 from texthash.corpora.prepared.embeddings.stored import feature_folder
-from texthash.io.atomic import exclusive, whole
+from texthash.io.atomic import exclusive, write_array
 from texthash.nn.projections import joint_rows
 from texthash.nn.ridge import ridge
 
 
-def told_vectors(train: Split, encoder: str, weighting: Weighting, penalty: float) -> NDArray[np.float32]:
+def word_regression(train: Split, encoder: str, weighting: Weighting, penalty: float) -> NDArray[np.float32]:
     """Return A of min ||X A - Y||_F^2 + lambda ||A||_F^2, float32 [V, D]. Solved once, then read from the cache.
 
     X are the weighted words of the training documents, Y their vectors at length 1 and less their mean.
@@ -29,22 +29,13 @@ def told_vectors(train: Split, encoder: str, weighting: Weighting, penalty: floa
         ModelMismatchError: They are of another model.
     """
     targets = train.dense(encoder)
-    folder = feature_folder(train.cache, encoder) / "told"
+    folder = feature_folder(train.cache, encoder) / "regressions"
     path = folder / f"{weighting}-{penalty!r}.npy"
     if not path.is_file():
         with exclusive(folder / ".lock"):  # trials of a sweep ask at the same time
             if not path.is_file():
                 directions = joint_rows(None, targets, 1.0)
-                found, _ = ridge(
-                    train.matrix(weighting), directions - directions.mean(axis=0), penalty, intercept=False
-                )
-                with whole(path) as unfinished, unfinished.open("wb") as file:
-                    np.save(file, found)
-    told: NDArray[np.float32] = np.load(path)
-    return told
-
-
-def _solve(train: Split, vectors: NDArray[np.float32], weighting: Weighting, penalty: float) -> NDArray[np.float32]:
-    directions = joint_rows(None, vectors, 1.0)
-    found, _ = ridge(train.matrix(weighting), directions - directions.mean(axis=0), penalty, intercept=False)
-    return found
+                centred = directions - directions.mean(axis=0)
+                write_array(path, ridge(train.matrix(weighting), centred, penalty, intercept=False)[0])
+    weights: NDArray[np.float32] = np.load(path)
+    return weights
