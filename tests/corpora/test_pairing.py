@@ -123,6 +123,7 @@ def test_a_cut_off_gzip_is_named(tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.alone  # threads that other tests have left allocate too
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     questions = 2000
     path = tmp_path / "large.json"

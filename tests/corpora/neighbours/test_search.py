@@ -125,6 +125,7 @@ def test_negative_values_are_refused() -> None:
         CosineSearch.of(csr_matrix(np.array([[1, -2], [1, 1]], np.float32)))
 
 
+@pytest.mark.alone  # threads that other tests have left allocate too
 def test_memory_does_not_grow_with_the_square_of_the_documents() -> None:
     documents, k, block, threads = 20_000, 50, 256, 2
     matrix = csr_matrix(random_array((documents, 500), density=0.01, dtype=np.float32, rng=np.random.default_rng(0)))
