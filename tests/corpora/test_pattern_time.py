@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from texthash.config import CorpusConfig, Edition
-from texthash.config.pattern_time import check_linear
+from texthash.config.pattern_time import check_time
 from texthash.corpora.preparation import writing
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.words import Analyzer
@@ -36,6 +36,8 @@ SLOW = {
     r"(?:.*)*[^a][^a]": "a" * 22,
     r"(?:(?:[ab]|.)*|[^a]{2,}b)(?:[ab])?": "\n" * 20_000,
     r"(?:[ab]{2,}?\s)*?|[^a]": "a" * 6_000,
+    r"(?=\w+x)\w": "a" * 12_000,
+    r".{900}(a|a)+$": "a" * 919 + "!",
 }
 LINEAR = [
     r"(?u)\b\w\w+\b",
@@ -52,6 +54,8 @@ LINEAR = [
     r".",
     r"\w*",
     r"(\w*)*",
+    r"(\w)\1",
+    r"\w++",
     r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+(?:\.\d+)?",
     r"(?:[A-Za-z]\.)+|[A-Z]{2,}|\w+(?:-\w+)*|\$?\d+(?:\.\d+)?%?|\.\.\.|[][.,;\"'?():_`-]",
     writing._MARKED_WORDS,
@@ -66,10 +70,8 @@ def test_a_pattern_that_goes_back_without_bound_is_refused(pattern: str) -> None
     began = time.process_time()
     re.findall(pattern, text)
     assert time.process_time() - began > 0.02, "the text shows nothing"
-    began = time.process_time()
     with pytest.raises(ValueError, match="its time grows faster than the length of a text such as '"):
-        check_linear(pattern)
-    assert time.process_time() - began < 5.0
+        check_time(pattern)
     with pytest.raises(UsageError, match=r"(?s)token_pattern=.* cannot be used: .*remedy: correct corpus.edition"):
         Analyzer(token_pattern=pattern).tokens("a")
 
@@ -90,12 +92,6 @@ def test_a_query_of_a_million_characters(text: str) -> None:
         began = time.process_time()
         analyzer.tokens(text)
         assert time.process_time() - began < 10.0
-
-
-@pytest.mark.parametrize("pattern", [r"(\w)\1", r"(?>a+)", r"\w++", r"(?=\w+x)\w", r"(a)?(?(1)b|c)", r"\w{1,9999}"])
-def test_what_cannot_be_bounded_is_refused(pattern: str) -> None:
-    with pytest.raises(ValueError, match=r"to be known|is not known"):
-        check_linear(pattern)
 
 
 def test_a_corpus_and_a_model_with_such_a_pattern_are_refused(small_corpus: PreparedCorpus, tmp_path: Path) -> None:

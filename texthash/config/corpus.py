@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from texthash.api.attributes import MAX_ATTRIBUTES, AttributeColumn
-from texthash.config.pattern_time import check_linear
+from texthash.config.pattern_time import USUAL, check_time
 from texthash.config.section import VARIABLES, Section, Seed
 
 Weighting = Literal["tfidf", "sublinear_tfidf", "binary_tfidf", "binary", "counts", "bm25", "unit_bm25"]
@@ -65,7 +65,7 @@ class Edition(Section):
         None, description="name of a label set, if a corpus has several (`texthash corpora show`); null: its default"
     )
     lowercase: bool = True
-    token_pattern: str = r"(?u)\b\w\w+\b"
+    token_pattern: str = USUAL
     stop_words: Literal["english"] | None = "english"
     stemmer: Literal["porter"] | None = None
     identifier_parts: bool = Field(
@@ -83,7 +83,7 @@ class Edition(Section):
     @classmethod
     def _is_a_pattern(cls, value: str) -> str:
         try:
-            check_linear(value)
+            check_time(value)
         except re.error as error:
             raise ValueError(f"not a regular expression: {error}") from None
         return value

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from texthash.config import Edition
-from texthash.config.pattern_program import UnboundedPatternError
-from texthash.config.pattern_time import check_linear
+from texthash.config.pattern_time import USUAL, UnboundedPatternError, check_time
 from texthash.corpora.identifiers import with_parts
 from texthash.corpora.porter import porter_stemmer
 from texthash.corpora.stop_words import ENGLISH
@@ -32,7 +31,6 @@ _STOP = -1
 _BLANK = ord(" ")
 _PIECE_CHARACTERS = 250_000
 _STEMS_KEPT = 65_536
-_RUNS_OF_WORD_CHARACTERS = Edition.model_fields["token_pattern"].default
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Analyzer:
     """
 
     lowercase: bool = True
-    token_pattern: str = r"(?u)\b\w\w+\b"
+    token_pattern: str = USUAL
     stop_words: Literal["english"] | None = "english"
     stemmer: Literal["porter"] | None = None
     identifier_parts: bool = False
@@ -99,7 +97,7 @@ class Analyzer:
 
     @property
     def _is_plain(self) -> bool:
-        return self.token_pattern == _RUNS_OF_WORD_CHARACTERS
+        return self.token_pattern == USUAL
 
     def _with_parts(
         self, indptr: NDArray[np.int64], encoded: pa.DictionaryArray
@@ -137,7 +135,7 @@ class Analyzer:
     def words(self) -> Callable[[str], list[str]]:
         """Function that returns the words of a text before parts, stop words and stems."""
         try:
-            check_linear(self.token_pattern)
+            check_time(self.token_pattern)
             pattern = re.compile(self.token_pattern)
         except (re.error, UnboundedPatternError) as error:
             what = "is not a regular expression" if isinstance(error, re.error) else "cannot be used"
