@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -129,6 +130,14 @@ def test_problems_are_statuses(served: Coordinator, members: dict[str, Any], cod
     error = raised.value
     assert (error.code().name, dict(error.trailing_metadata())[PROBLEM]) == (code, kind)
     assert says in error.details()
+
+
+def test_a_long_detail_leaves_the_status_as_it_is(served: Coordinator) -> None:
+    """A client answers RESOURCE_EXHAUSTED in its place where the metadata exceed 8 KiB."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        call(served, "Search", queries=[{"id": "😀" * 1_000}])
+    assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+    assert len(quote(raised.value.details() or "")) < 7_000
 
 
 def filtered(**condition: Any) -> bytes:

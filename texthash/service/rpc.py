@@ -15,6 +15,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.resources import files
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import grpc
 import httpx
@@ -29,7 +30,7 @@ from google.protobuf.internal import builder
 from google.protobuf.message import DecodeError, Message
 
 from texthash.service.middleware.origin import GRPC
-from texthash.service.problems import Problem
+from texthash.service.problems import Problem, shortened
 
 SERVICER = "texthash.service.rpc.add_texthash_to_server"
 PROBLEM = "texthash-problem"
@@ -51,6 +52,8 @@ _CODES = {
 _PASSED_ON = ("authorization", "x-request-id", "traceparent", "tracestate")
 # Most values (as the numbers of vectors) and other messages within a message: each takes some microseconds.
 _MOST_VALUES, _MOST_PARTS = 200_000, 20_000
+# Bytes of a status' message as it is sent, percent-encoded: a client refuses a call whose metadata exceed 8 KiB.
+_LONGEST_DETAILS = 6_000
 # Bytes from which conversion blocks the event loop for long: two are a message within a message.
 _LARGE = 2**13
 
@@ -130,7 +133,7 @@ class Calls:
             return await _in_time(len(reply.content), json_format.Parse, reply.content, response, True)
         problem = reply.json()
         context.set_code(_CODES.get(reply.status_code, grpc.StatusCode.INVALID_ARGUMENT))
-        context.set_details(problem["detail"])
+        context.set_details(_details(problem["detail"]))
         trailing = [(PROBLEM, problem["type"].rpartition("/")[2]), ("x-request-id", problem["request_id"])]
         if "retry-after" in reply.headers:
             trailing.append(("retry-after", reply.headers["retry-after"]))
@@ -142,6 +145,11 @@ class Calls:
         if len(request) > self._most:
             raise Problem("body-too-large", f"the message has {len(request)} bytes, this server takes {self._most}.")
         yield await _in_time(len(request), _as_json, name, request)
+
+
+def _details(detail: str) -> str:
+    """Return the detail of a problem as the message of a status, in which a character may take twelve bytes."""
+    return detail if len(quote(detail)) <= _LONGEST_DETAILS else shortened(detail, _LONGEST_DETAILS // 12)
 
 
 async def _in_time(size: int, convert: Callable[..., T], *arguments: Any) -> T:
