@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from halving import HalvingSetting, HalvingTrial, first_trials, halve
 from tables import read_tuned, rows_so_far, write_rows
 
 from texthash.config import Config
@@ -30,7 +31,6 @@ from texthash.nn.spaces import Choice, SearchSpace
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking import commit, data_digest
-from texthash.tuning.halving import HalvingSetting, HalvingTrial, first_trials, halve
 from texthash.tuning.spaces import free_space
 
 PLACE = ("corpus", "edition", "method", "bits")

@@ -5,7 +5,6 @@
     trial             one trial in a process of its own
     sweep_record      what a sweep is known by, and its result, from which it goes on
     cost_estimate     what a sweep will take
-    halving           a search in one process, of as many trials for each of many methods
 
 Trials are compared on validation alone.
 """

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from pipelines.halving import HalvingSetting, HalvingTrial, draw, first_trials, halve, rung_epochs
 from texthash.config import EvaluationConfig, TrainingConfig
 from texthash.errors import UsageError
 from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.methods.registry import build
 from texthash.nn.spaces import Choice, IntUniform, LogUniform, Uniform
 from texthash.training.loop import fit
-from texthash.tuning.halving import HalvingSetting, HalvingTrial, draw, first_trials, halve, rung_epochs
 
 SPACE = {"a": Uniform(0, 0.5), "b": LogUniform(1e-4, 1e-2), "c": IntUniform(1, 3), "d": Choice("x", "y")}
 
