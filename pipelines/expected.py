@@ -12,10 +12,10 @@ import sys
 from typing import Any
 
 from common import bare_parser, finish
+from expected_queries import ExpectedQuery, judge, read_expected
 
 from texthash.client import Client, ServiceError
 from texthash.errors import TexthashError
-from texthash.evaluation.retrieval.expected import ExpectedQuery, judge, read_expected
 from texthash.progress import log_line
 
 OPTIONS = bare_parser(__doc__)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 import texthash.input_files as input_files
+from pipelines.expected_queries import read_expected
 from texthash.config import Config, load_config
 from texthash.corpora.prepared.embeddings.given import open_npy
 from texthash.corpora.qrels import read_qrels
 from texthash.corpora.readers import text_files
 from texthash.corpora.readers.rows import documents
 from texthash.errors import CorpusError, TexthashError, UsageError
-from texthash.evaluation.retrieval.expected import read_expected
 from texthash.evaluation.retrieval.runs import read_run
 from texthash.experiments.grid.plan import load_plan
 from texthash.experiments.retrieval.plan import load_retrieval_plan

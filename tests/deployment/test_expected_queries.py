@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.expected_queries import ExpectedQuery, Found, judge, read_expected
 from texthash.config import CorpusConfig, Edition, SplitRule, TrainingConfig, find_config, load_config
 from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
@@ -14,7 +15,6 @@ from texthash.corpora.readers.installed import package_folders, standard_library
 from texthash.corpora.readers.pydoc import documents_in
 from texthash.deployment.known_items import choose_defaults
 from texthash.errors import UsageError
-from texthash.evaluation.retrieval.expected import ExpectedQuery, Found, judge, read_expected
 from texthash.index.keywords.weights import WordWeights
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import OpenRelease, open_release
