@@ -256,11 +256,10 @@ class BitOrder:
         if not np.array_equal(np.sort(order), np.arange(bits)):
             raise TexthashError(f"the order of {bits} bits does not name each bit once", "make it with bit_order")
         self.order = order
-        values = np.arange(256)
-        self._patterns = np.zeros((bits // 8, 256, -(-bits // 64)), np.uint64)
-        for position, bit in enumerate(order):
-            ones = (values >> (7 - bit % 8) & 1).astype(np.uint64)
-            self._patterns[bit // 8, :, position // 64] |= ones << np.uint64(position % 64)
+        # Bit b of a code is bit 8 (b // 8) + 7 - b % 8 of its words.
+        places = order // 8 * 8 + 7 - order % 8
+        self._patterns = _patterns(places, np.arange(bits))
+        self._inverse = _patterns(np.arange(bits), places)
 
     def words(self, codes: NDArray[np.uint8]) -> Words:
         """Return codes as words, as `to_words` does, with bit ``order[p]`` of a code at bit p.
@@ -273,7 +272,17 @@ class BitOrder:
 
     def codes(self, words: Words) -> NDArray[np.uint8]:
         """Return the codes, uint8 [N, bits / 8], of permuted words, uint64 [w, N]; the inverse of `words`."""
-        permuted = np.unpackbits(np.ascontiguousarray(words.T).view(np.uint8), axis=1, bitorder="little")
-        bits = np.empty((len(permuted), len(self.order)), np.uint8)
-        bits[:, self.order] = permuted[:, : len(self.order)]
-        return np.packbits(bits, axis=1)
+        size = len(self.order) // 8
+        permuted = np.ascontiguousarray(words.T).view(np.uint8)[:, :size]
+        codes: NDArray[Any] = _mih.permute(as_readonly(permuted), self._inverse)
+        return codes.view(np.uint8)[:, :size]
+
+
+def _patterns(places: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return what each value of each byte sets where bits move from places to targets, uint64 [bytes, 256, w]."""
+    values = np.arange(256)
+    patterns = np.zeros((len(places) // 8, 256, -(-len(places) // 64)), np.uint64)
+    for place, target in zip(places, targets, strict=True):
+        ones = (values >> (place % 8) & 1).astype(np.uint64)
+        patterns[place // 8, :, target // 64] |= ones << np.uint64(target % 64)
+    return patterns

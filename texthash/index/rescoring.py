@@ -30,7 +30,9 @@ Rescoring = Literal["asymmetric", "float"]
 MAX_OVERSAMPLE = 100
 # Vectors in memory at a time: at most this number of rows, or those of one query.
 _ROWS_AT_ONCE = 16_384
-_SIGNS = 2.0 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) - 1.0
+# Fewer codes than this are looked up in one gather, more byte by byte, without an array of all their bytes' sums.
+_FEW_CODES = 2048
+_FOUR_SIGNS = 2.0 * np.unpackbits(np.arange(16, dtype=np.uint8)[:, None], axis=1)[:, 4:] - 1.0
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class Rescored:
 def asymmetric(activations: NDArray[np.floating], codes: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return the asymmetric scores of codes for one query, float64 [N].
 
-    Adds the sums of each byte, in the order of the bytes; for many codes these come from a table of 256 values. Unlike
-    a matrix product, a score does not depend on the other codes of the call.
+    Adds the sums of each byte, in the order of the bytes, from a table of what its 256 values give. Unlike a matrix
+    product, a score does not depend on the other codes of the call.
 
     Args:
         activations: Activations of the query minus the thresholds, [bits].
@@ -63,14 +65,15 @@ def asymmetric(activations: NDArray[np.floating], codes: NDArray[np.uint8]) -> N
         TexthashError: An activation is not finite.
     """
     check_codes(codes, len(activations))
-    values = _finite(activations).reshape(-1, 8)
-    scores = np.zeros(len(codes))
-    if len(codes) < len(_SIGNS):
-        for own in (_SIGNS[codes.T] * values[:, None]).sum(axis=2):
-            scores += own
-        return scores
-    for byte, eight in enumerate(values):
-        scores += (_SIGNS * eight).sum(axis=1)[codes[:, byte]]
+    signed = _FOUR_SIGNS * _finite(activations).reshape(-1, 1, 4)
+    halves = (signed[..., 0] + signed[..., 1]) + (signed[..., 2] + signed[..., 3])  # of a byte, [bits / 4, 16]
+    table = (halves[::2, :, None] + halves[1::2, None, :]).reshape(-1, 256)
+    scores: NDArray[np.float64] = np.zeros(len(codes))
+    if len(codes) < _FEW_CODES:
+        first = np.arange(0, table.size, 256)[:, None]
+        return scores + table.reshape(-1)[codes.T + first].sum(axis=0)
+    for own, bytes_of in zip(table, codes.T, strict=True):
+        scores += own[bytes_of]
     return scores
 
 
