@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from texthash.arguments import shown
 from texthash.errors import UsageError
 
 HOME_VARIABLE = "TEXTHASH_HOME"
@@ -190,8 +191,12 @@ def is_address(name: str | Path) -> bool:
 
 def check_path(name: str, value: Any) -> None:
     """Raise :class:`UsageError` unless an argument can be the path or the name of a file."""
-    if not isinstance(value, str | os.PathLike) or not os.fspath(value) or "\0" in str(value):
-        raise UsageError(f"{name}={value!r} is no path.", "name a file or a directory.")
+    try:
+        usable = isinstance(value, str | os.PathLike) and bool(os.fsencode(value)) and "\0" not in str(value)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        usable = False
+    if not usable:
+        raise UsageError(f"{name}={shown(value)} is no path.", "name a file or a directory.")
 
 
 def local_path(name: str | Path) -> Path:

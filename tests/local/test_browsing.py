@@ -48,5 +48,5 @@ def test_what_does_not_fit_is_named(index: texthash.Index) -> None:
         index.facets({"level": {"ranges": 2}})
     with pytest.raises(UsageError, match="sort: documents cannot be sorted by their labels"):
         index.scroll(sort="labels")
-    with pytest.raises(UsageError, match="page=0 holds no document"):
+    with pytest.raises(UsageError, match="the number of documents of a page is 0"):
         index.scroll(page=0)

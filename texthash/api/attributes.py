@@ -24,6 +24,8 @@ from typing import Annotated, Any, Literal, NamedTuple, cast, get_args
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
+from texthash.api.missing import is_missing
+
 AttributeType = Literal["string", "number", "boolean", "date"]
 Value = str | float | bool | datetime
 MAX_ATTRIBUTES = 64
@@ -94,6 +96,8 @@ def read_value(value: Any) -> Value:
     if isinstance(value, (int, float)):
         return _number(value)
     if isinstance(value, date):
+        if is_missing(value):
+            raise ValueError("is a missing value (NaT): leave it out")
         return _in_utc(value)
     if isinstance(value, Mapping) and set(value) == {"date"} and isinstance(value["date"], str):
         return read_date(value["date"])

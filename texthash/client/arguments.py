@@ -14,10 +14,10 @@ from typing import Any
 
 from texthash.api.attributes import read_value, write_value
 from texthash.api.missing import is_missing
+from texthash.arguments import shown
 from texthash.errors import UsageError
 
 _QUERY_MEMBERS = ("text", "code", "id", "vector")
-_SHOWN = 60
 _LARGEST = sys.float_info.max  # also of whole numbers, which Python does not bound
 
 
@@ -222,7 +222,7 @@ def body_of(body: Mapping[str, Any]) -> bytes:
                 json.dumps(member, ensure_ascii=False, allow_nan=False, default=_number).encode()
             except (TypeError, ValueError, RecursionError):
                 raise UsageError(
-                    f"{name}={_shortened(member)} cannot be written as JSON: {error}.",
+                    f"{name}={shown(member)} cannot be written as JSON: {error}.",
                     "give strings, finite numbers, booleans, lists and mappings of them.",
                 ) from None
         raise
@@ -252,12 +252,4 @@ def _described(value: object) -> str:
     if isinstance(shape, tuple) and len(shape) != 1:
         return f"a {type(value).__name__} of shape {shape}"
     kind = "a mapping" if isinstance(value, Mapping) else type(value).__name__
-    return f"{_shortened(value)} ({kind})"
-
-
-def _shortened(value: object) -> str:
-    try:
-        shown = repr(value)
-    except ValueError:  # Python writes no whole number of thousands of digits.
-        shown = "a number of thousands of digits"
-    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
+    return f"{shown(value)} ({kind})"

@@ -25,8 +25,10 @@ from texthash.api.answers import (
 )
 from texthash.api.body import DocumentField
 from texthash.api.facets import FacetsReply
+from texthash.api.missing import is_missing
 from texthash.api.requests import SNAPSHOT_NAME, Mode
 from texthash.api.scroll import ScrollReply
+from texthash.arguments import shown
 from texthash.client import arguments
 from texthash.errors import UsageError
 
@@ -123,7 +125,7 @@ def search(
     }
     if mode is not None:
         body["mode"] = mode
-    if rerank:
+    if _flag(rerank, "rerank") == "true":
         body["rerank"] = True
     if weight is not None:
         body["fusion"] = {"weight": weight}
@@ -283,8 +285,9 @@ def ready() -> Call[Health]:
 
 
 def _flag(value: bool, name: str) -> str:
-    if value not in (True, False):
-        raise UsageError(f"{name}={value!r} is neither True nor False.", f"give {name}=True or {name}=False.")
+    # An array, a table or a missing value has no single truth.
+    if is_missing(value) or getattr(value, "ndim", 0) != 0 or value not in (True, False):
+        raise UsageError(f"{name}={shown(value)} is neither True nor False.", f"give {name}=True or {name}=False.")
     return "true" if value else "false"
 
 

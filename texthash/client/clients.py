@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from texthash.api.problems import KINDS, ProblemBody
 from texthash.api.scroll import ScrolledDocument
-from texthash.arguments import check_whole
+from texthash.arguments import check_whole, shown
 from texthash.client import arguments, calls
 from texthash.client.calls import Call
 from texthash.errors import TexthashError, UsageError
@@ -273,10 +273,10 @@ class _Retries:
 
 def _options(url: str, timeout_s: float, retries: int, key: str | None) -> dict[str, Any]:
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not 0 < timeout_s < _LONGEST_S:
-        raise UsageError(f"timeout_s={timeout_s!r} is no time.", f"give seconds above 0 and below {_LONGEST_S:,}.")
+        raise UsageError(f"timeout_s={shown(timeout_s)} is no time.", f"give seconds above 0 and below {_LONGEST_S:,}.")
     check_whole("number of retries", retries, least=0)
     secret = key if key is not None else os.environ.get(KEY_VARIABLE)
-    if secret and not _KEY.fullmatch(secret):
+    if not isinstance(secret, str | None) or (secret and not _KEY.fullmatch(secret)):
         raise UsageError(
             f"{KEY_VARIABLE if key is None else 'key'} is not a key of a service.",
             "give 1 to 128 visible ASCII characters.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Self, TypeVar
 
@@ -12,11 +13,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
 )
 
+from texthash.arguments import shown
 from texthash.errors import UsageError, nearest_name
 
 S = TypeVar("S", bound="Section")
+_LONGEST = 1_000  # characters of a value in an error
 
 
 def _listed_once(values: tuple[int, ...]) -> tuple[int, ...]:
@@ -38,6 +42,13 @@ class Section(BaseModel):
     """Section of the configuration: unknown keys are rejected, values are validated, and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _is_storable(cls, value: Any) -> Any:
+        if isinstance(value, int) and abs(value) > sys.maxsize:  # no file could hold it
+            raise ValueError("Input should be a number of at most 64 bits")
+        return value
 
     def derive(self, **changes: Any) -> Self:
         """Return the section with other values, which are validated like those of a file.
@@ -91,7 +102,7 @@ def _explain(problem: Any, root: type[BaseModel]) -> str:
     variable = next(ends, "")
     if variable in os.environ and os.environ[variable] == problem.get("input"):
         dotted = variable
-    return f"{dotted}={problem.get('input')!r}: {problem['msg']}"
+    return f"{dotted}={shown(problem.get('input'), _LONGEST)}: {problem['msg']}"
 
 
 def _keys_at(root: type[BaseModel], location: Sequence[str]) -> Iterable[str]:

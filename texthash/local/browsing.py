@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from texthash.arguments import check_whole, shown
 from texthash.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,8 +67,9 @@ class Browsing:
         from texthash.index.filters.order import checked_sort
         from texthash.index.matches import scroll
 
-        if page < 1:
-            raise UsageError(f"page={page} holds no document.", "give 1 or more.")
+        check_whole("number of documents of a page", page, least=1)
+        if sort is not None and not isinstance(sort, str):
+            raise UsageError(f"sort is {shown(sort)}, a {type(sort).__name__}.", "give the name of an attribute.")
         where = self._where(None, filter)
         order = None if sort is None else checked_sort(sort, descending, self._types, "sort")
         return scroll(self._shards, where, order, ("title", "text", "labels", "attributes"), page)

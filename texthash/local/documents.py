@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from texthash.corpora.prepared.embeddings.checks import count_of
 from texthash.errors import UsageError
 from texthash.local.memory_shard import MemoryDocuments, MemoryShard
 from texthash.local.texts import as_attributes, as_ids, as_labels, as_texts, as_titles, check_ids
@@ -69,7 +70,7 @@ def encode_documents(
     """
     if texts is None and vectors is None:
         raise UsageError("there are neither texts nor vectors.", "give texts, vectors=..., or both.")
-    documents = [""] * len(vectors) if texts is None else as_texts(texts)
+    documents = [""] * count_of(vectors) if texts is None else as_texts(texts)
     names = [str(number) for number in range(len(documents))] if ids is None else as_ids(ids)
     if len(names) != len(documents):
         raise UsageError(f"there are {len(names)} ids for {len(documents)} texts.", "give one id for each text.")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, overload
 
 import numpy as np
 
-from texthash.arguments import check_whole
+from texthash.arguments import check_choice, check_whole, shown
 from texthash.errors import UsageError
+from texthash.local.documents import check_model
 from texthash.local.texts import as_texts, check_unique
+from texthash.paths import check_path
 
 if TYPE_CHECKING:
     from texthash.evaluation.metrics import Gain
@@ -172,7 +174,8 @@ def _figures(
     from texthash.config import EvaluationConfig
     from texthash.evaluation.scoring import score
 
-    cutoffs = list(k) if isinstance(k, Iterable) else [k]
+    check_model(model)
+    cutoffs = list(k) if isinstance(k, Iterable) and getattr(k, "ndim", 1) != 0 else [k]
     if not cutoffs:
         raise UsageError("there is no cutoff k.", "give one, or several.")
     for cut in cutoffs:
@@ -195,6 +198,7 @@ def _figures(
 def _table(
     model: Hasher | Index, folder: str | Path, split: str | None, gain: Gain, encoder: str | None
 ) -> RetrievalTable:
+    from texthash.evaluation.metrics import Gain
     from texthash.evaluation.retrieval.collection import Collection
     from texthash.evaluation.retrieval.ranked import Cuts
     from texthash.evaluation.retrieval.table import measured
@@ -202,6 +206,10 @@ def _table(
     from texthash.experiments.retrieval.rows import baseline_rows, encoder_row
     from texthash.local.index import Index
 
+    if not isinstance(model, Index):
+        check_model(model)
+    check_path("judged", folder)
+    check_choice("gain", gain, get_args(Gain))
     collection, cuts = Collection.read(folder, split), Cuts(gain=gain)
     if not isinstance(model, Index):
         return evaluate_model(model, collection, cuts, encoder)
@@ -239,9 +247,17 @@ def index_row(index: Index, collection: Collection) -> Row:
 
 def _named(texts: Mapping[str, str] | Sequence[str], name: str) -> dict[str, str]:
     if isinstance(texts, Mapping):
-        return dict(zip([str(id_) for id_ in texts], as_texts(list(texts.values()), name), strict=True))
+        return dict(zip([_name(id_) for id_ in texts], as_texts(list(texts.values()), name), strict=True))
     found = as_texts(texts, name)
     return {str(number): text for number, text in enumerate(found)}
+
+
+def _name(id_: Any) -> str:
+    """Return an id as text; a whole number that has too many digits for Python is the id of no document."""
+    try:
+        return str(id_)
+    except ValueError:
+        return shown(id_)
 
 
 def _relevance(qrels: Judgements, queries: list[str], documents: list[str]) -> Relevance:
@@ -253,7 +269,7 @@ def _relevance(qrels: Judgements, queries: list[str], documents: list[str]) -> R
             f"qrels is a {type(qrels).__name__}, not a mapping.",
             "give the ids of the relevant documents by the id of their query, such as {'0': ['17']}.",
         )
-    qrels = {str(id_): judged for id_, judged in qrels.items()}
+    qrels = {_name(id_): judged for id_, judged in qrels.items()}
     unknown = [id_ for id_ in qrels if id_ not in set(queries)]
     if unknown:
         raise UsageError(f"qrels judges {len(unknown)} queries that are not given, such as {unknown[0]!r}.", _REMEDY)
@@ -267,18 +283,20 @@ _REMEDY = "remove them from qrels, or give the missing texts."
 def _grades(judged: Iterable[str] | Mapping[str, int], rows: dict[str, int], query: str) -> dict[int, int]:
     if isinstance(judged, str):
         judged = [judged]
-    if not isinstance(judged, Iterable):
-        raise UsageError(f"qrels[{query!r}]={judged!r} is no list of ids.", "give ids, or a mapping of ids to grades.")
+    if not isinstance(judged, Iterable) or getattr(judged, "ndim", 1) == 0:
+        raise UsageError(
+            f"qrels[{query!r}]={shown(judged)} is no list of ids.", "give ids, or a mapping of ids to grades."
+        )
     pairs = judged.items() if isinstance(judged, Mapping) else ((id_, 1) for id_ in judged)
     found: dict[int, int] = {}
     for id_, grade in pairs:
-        if str(id_) not in rows:
-            raise UsageError(f"qrels[{query!r}] names the document {id_!r}, which is not given.", _REMEDY)
+        if _name(id_) not in rows:
+            raise UsageError(f"qrels[{query!r}] names the document {shown(id_)}, which is not given.", _REMEDY)
         if not _is_grade(grade):
             raise UsageError(
-                f"qrels[{query!r}][{id_!r}]={grade!r} is not a grade.", f"give a whole number from 0 to {_GRADES}."
+                f"qrels[{query!r}][{id_!r}]={shown(grade)} is not a grade.", f"give a whole number from 0 to {_GRADES}."
             )
-        found[rows[str(id_)]] = int(grade)
+        found[rows[_name(id_)]] = int(grade)
     return found
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, overload
 
-from texthash.arguments import check_choice, check_whole
+from texthash.arguments import check_choice, check_whole, is_between, shown
 from texthash.errors import TexthashError, UsageError
 from texthash.io.atomic import whole_directory
 from texthash.local.browsing import Browsing
@@ -269,6 +269,7 @@ class Index(Browsing):
         check_whole("number of threads", threads, least=1)
         check_whole("number of candidates", candidates, least=1)
         from texthash.api.requests import Mode, RescoringKind
+        from texthash.corpora.prepared.embeddings.checks import count_of
         from texthash.index.search import SearchOptions
 
         if mode is not None:
@@ -293,7 +294,9 @@ class Index(Browsing):
                 f"a search with mode={options.mode!r} needs {needed}.", "give query=..., vectors=..., or both."
             )
         several = (
-            [""] * len(vectors) if query is None else as_texts([query] if isinstance(query, str) else query, "query")
+            [""] * count_of(vectors)
+            if query is None
+            else as_texts([query] if isinstance(query, str) else query, "query")
         )
         wanted = k
         if rerank is not None:
@@ -401,7 +404,7 @@ class Index(Browsing):
         if where is not None:
             return where, None
         given = sorted(ids, key=str) if isinstance(ids, AbstractSet) else ids  # a set may be given: its order is free
-        names = as_ids([given] if isinstance(given, str | int) else given or ())
+        names = as_ids([given] if isinstance(given, str | int) else () if given is None else given)
         return Ids(tuple(names)), names
 
     def _memory(self, done: str) -> MemoryShard:
@@ -455,15 +458,19 @@ def _weights(title: int, lead: int, brevity: float, k1: float, b: float) -> Word
     from texthash.index.keywords.weights import WordWeights
 
     for name, weight in (("title_weight", title), ("lead_weight", lead)):
-        if not isinstance(weight, int) or not 1 <= weight <= 100:
-            raise UsageError(f"{name}={weight!r} is no weight.", "give a whole number from 1 to 100.")
-    if not 0 <= brevity <= 1:
-        raise UsageError(f"title_brevity={brevity!r} is no power.", "give a number from 0 (no preference) to 1.")
-    if not (0 < k1 <= 100 and 0 <= b <= 1):
-        raise UsageError(f"bm25_k1={k1!r}, bm25_b={b!r}: out of range.", "give k1 above 0 to 100, and b from 0 to 1.")
+        if not isinstance(weight, int) or not is_between(weight, 1, 100):
+            raise UsageError(f"{name}={shown(weight)} is no weight.", "give a whole number from 1 to 100.")
+    if not is_between(brevity, 0, 1):
+        raise UsageError(f"title_brevity={shown(brevity)} is no power.", "give a number from 0 (no preference) to 1.")
+    if not (is_between(k1, 0, 100) and k1 > 0 and is_between(b, 0, 1)):
+        raise UsageError(
+            f"bm25_k1={shown(k1)}, bm25_b={shown(b)}: out of range.", "give k1 above 0 to 100, and b from 0 to 1."
+        )
     return WordWeights(title, lead, brevity, k1, b)
 
 
 def _check_share(weight: float | None) -> None:
-    if weight is not None and not 0 <= weight <= 1:
-        raise UsageError(f"weight={weight} is not a share.", "give a number from 0 (words alone) to 1 (meaning alone).")
+    if weight is not None and not is_between(weight, 0, 1):
+        raise UsageError(
+            f"weight={shown(weight)} is not a share.", "give a number from 0 (words alone) to 1 (meaning alone)."
+        )

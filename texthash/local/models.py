@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from texthash.arguments import shown
 from texthash.config import CorpusConfig, Edition
 from texthash.errors import UsageError
 from texthash.paths import check_path
@@ -61,10 +62,22 @@ def prepare(
     from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.paths import resolve_home
 
+    if path is not None:
+        check_path("path", path)
     values = {"name": name, "path": None if path is None else str(path), **settings}
     if edition is not None:
+        check_edition(edition)
         values["edition"] = edition.model_dump()
     return PreparedCorpus.open(prepare_corpus(parse_section(CorpusConfig, values, "corpus"), resolve_home()))
+
+
+def check_edition(edition: Any) -> None:
+    """Raise :class:`UsageError` unless this is an edition."""
+    if not isinstance(edition, Edition):
+        raise UsageError(
+            f"edition is {shown(edition)}, a {type(edition).__name__}.",
+            "give texthash.config.Edition(...), such as Edition(stemmer='porter').",
+        )
 
 
 def open_corpus(name: str | Path, edition: str | None = None) -> PreparedCorpus:
@@ -83,6 +96,9 @@ def open_corpus(name: str | Path, edition: str | None = None) -> PreparedCorpus:
     from texthash.io.listing import matching
     from texthash.paths import resolve_home
 
+    check_path("name", name)
+    if edition is not None:
+        check_path("edition", edition)
     if Path(name, MANIFEST).is_file():
         return PreparedCorpus.open(Path(name))
     home = resolve_home()

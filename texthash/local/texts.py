@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from texthash.api.missing import is_missing
-from texthash.arguments import check_strings
+from texthash.arguments import check_strings, shown
 from texthash.errors import UsageError
 
 COLUMN = "text"
@@ -120,7 +121,9 @@ def as_attributes(attributes: Iterable[Mapping[str, Any] | None] | None, count: 
     found = []
     for place, entry in enumerate(entries):
         if entry is not None and not isinstance(entry, Mapping):
-            raise UsageError(f"attributes[{place}] is {entry!r}.", "give a mapping, such as {'year': 2024}, or None.")
+            raise UsageError(
+                f"attributes[{place}] is {shown(entry)}.", "give a mapping, such as {'year': 2024}, or None."
+            )
         try:
             found.append(read_attributes({key: _plain(value) for key, value in (entry or {}).items()}))
         except ValueError as error:
@@ -194,7 +197,7 @@ def _column(values: Any, name: str, column: str) -> list[Any]:
         found = values.tolist()
         if isinstance(found, list):
             return found
-    if not isinstance(values, Iterable):
+    if not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         raise UsageError(f"{name} is a {type(values).__name__}.", "give a list of texts, or a column of a table.")
     return list(values)
 
@@ -211,15 +214,24 @@ def _check_column(names: Iterable[Any] | None, name: str, column: str) -> None:
 def _labels(entry: Any, name: str) -> list[str]:
     if is_missing(entry):  # NaN in a column of pandas
         return []
-    if isinstance(entry, str) or not isinstance(entry, Iterable):
+    if isinstance(entry, str) or not isinstance(entry, Iterable) or getattr(entry, "ndim", 1) == 0:
         entry = [entry]
     if isinstance(entry, Mapping):
         raise UsageError(f"{name} is a mapping.", "give strings or whole numbers.")
     found = []
     for label in entry:
         label = label.as_py() if hasattr(label, "as_py") else label
-        is_number = hasattr(label, "__index__") and not isinstance(label, bool) and not is_missing(label)
-        if not isinstance(label, str) and not is_number:
-            raise UsageError(f"{name} holds {label!r}, a {type(label).__name__}.", "give strings or whole numbers.")
-        found.append(label if isinstance(label, str) else str(int(label)))
+        try:
+            found.append(label if isinstance(label, str) else _digits(label))
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"{name} holds {shown(label)}, a {type(label).__name__}.", "give strings or whole numbers."
+            ) from None
     return found
+
+
+def _digits(number: Any) -> str:
+    """Return the digits of a whole number; TypeError for another value, ValueError for one of thousands of digits."""
+    if isinstance(number, bool) or is_missing(number):
+        raise TypeError
+    return str(operator.index(number))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.arguments import is_between, shown
 from texthash.config import (
     CorpusConfig,
     Edition,
@@ -22,6 +23,7 @@ from texthash.config import (
 )
 from texthash.corpora.prepared.embeddings.checks import as_vectors
 from texthash.errors import UsageError
+from texthash.local.models import check_edition
 from texthash.local.texts import as_labels, as_texts
 
 if TYPE_CHECKING:
@@ -96,10 +98,14 @@ def train(
     documents = _documents(texts, features)
     if len(documents) < _LEAST:
         raise UsageError(f"texts: {len(documents)} given.", f"give at least {_LEAST}.")
-    if not 0 < validation < 1:
+    if not is_between(validation, 0, 1) or validation in (0, 1):
         raise UsageError(
-            f"validation={validation!r} is not a share.", "give a number above 0 and below 1, such as 0.1."
+            f"validation={shown(validation)} is not a share.", "give a number above 0 and below 1, such as 0.1."
         )
+    if params is not None and not isinstance(params, Mapping):
+        raise UsageError(f"params is {shown(params)}, not a mapping.", "give {'name': value} of hyper-parameters.")
+    if edition is not None:
+        check_edition(edition)
     chosen = parse_section(MethodConfig, {"name": method, "bits": bits, "params": dict(params or {})}, "the method")
     if features is not None:
         chosen = _reading_features(chosen, with_texts=texts is not None)

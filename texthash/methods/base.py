@@ -15,6 +15,7 @@ import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from texthash.arguments import shown
 from texthash.config import Bits, Weighting
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import CorpusShape, Split
@@ -436,5 +437,5 @@ def check_bits(bits: int) -> None:
         _BITS.validate_python(bits)
     except ValidationError as error:
         raise UsageError(
-            f"bits={bits!r}: {error.errors()[0]['msg']}.", "choose a multiple of 8 from 8 to 1024."
+            f"bits={shown(bits)}: {error.errors()[0]['msg']}.", "choose a multiple of 8 from 8 to 1024."
         ) from None

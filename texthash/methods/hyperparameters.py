@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
+from texthash.arguments import shown
 from texthash.errors import UsageError, nearest_name
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
@@ -74,7 +75,9 @@ class HyperParameter:
         """Return the reason why the method rejects a value, in words."""
         near = f" ({nearest_name(value, self.options)})" if self.options and isinstance(value, str) else ""
         finite = " and finite" if isinstance(value, float) and not math.isfinite(value) else ""
-        return f"method.params.{self.name}={value!r}: {self.name} of {method} has to be {self.allowed}{finite}{near}"
+        return (
+            f"method.params.{self.name}={shown(value)}: {self.name} of {method} has to be {self.allowed}{finite}{near}"
+        )
 
 
 def declare(cls: type) -> None:
@@ -118,7 +121,7 @@ def checked(cls: type, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in parameters:
             raise UsageError(
-                f"method.params.{name}={given[name]!r}: {method} has no hyper-parameter {name!r} "
+                f"method.params.{name}={shown(given[name])}: {method} has no hyper-parameter {name!r} "
                 f"({nearest_name(name, parameters)}).",
                 f"remove it from the configuration; those of {method} are: {', '.join(parameters) or 'none'}.",
             )

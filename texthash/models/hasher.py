@@ -17,6 +17,7 @@ from texthash.arguments import check_choice, check_strings, check_whole
 from texthash.config import Edition, VectorKind
 from texthash.corpora.prepared.batches import Batch, text_batch
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
+from texthash.corpora.prepared.embeddings.checks import count_of
 from texthash.corpora.words import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.io.atomic import whole_directory
@@ -224,7 +225,7 @@ class Hasher:
         Raises:
             UsageError: The model does not learn from vectors, or they are of another width, not finite or zero.
         """
-        return self.binarize(self.read([""] * len(vectors), role, features=vectors).values)
+        return self.binarize(self.read([""] * count_of(vectors), role, features=vectors).values)
 
     def cut(self, bits: int) -> Hasher:
         """Return the model whose codes are the first bits of this one's, without training.

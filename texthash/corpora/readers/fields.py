@@ -8,12 +8,13 @@ the largest that a float represents exactly.
 from __future__ import annotations
 
 import re
+import reprlib
 from decimal import Decimal
 from numbers import Integral, Real
-from reprlib import repr as shortened
 from typing import Any
 
 from texthash.api.missing import is_missing as is_none
+from texthash.arguments import shown
 from texthash.corpora.document import SPLITS, split_named
 
 # Up to this limit a float represents a single integer.
@@ -121,6 +122,14 @@ def described(value: Any) -> str:
     if kind is None and isinstance(value, (Real, Decimal)):
         kind = "the number"
     return f"{kind or type(value).__name__} {shortened(value)}"
+
+
+def shortened(value: Any) -> str:
+    """Return a value as an error shows it, with the first members of a list or an object."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python writes no whole number of thousands of digits.
+        return shown(value)
 
 
 def _plain(value: Any) -> Any:

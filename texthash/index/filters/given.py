@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from texthash.api.facets import FacetOptions, Facets
 from texthash.api.filters import BoundedFilter, Filter
+from texthash.arguments import check_strings, shown
 from texthash.errors import UsageError
 
 _FILTER: TypeAdapter[Filter] = TypeAdapter(BoundedFilter)
@@ -31,7 +32,7 @@ def filter_of(given: Mapping[str, Any] | Filter | None, name: str = "filter") ->
     if given is None or isinstance(given, Filter):
         return given
     if not isinstance(given, Mapping):
-        raise UsageError(f"{name} is {given!r}, not a mapping.", _EXAMPLE)
+        raise UsageError(f"{name} is {shown(given)}, not a mapping.", _EXAMPLE)
     try:
         return _FILTER.validate_python(dict(given))
     except ValidationError as error:
@@ -49,12 +50,14 @@ def facets_of(given: str | Iterable[str] | Mapping[str, Any], name: str = "facet
         UsageError: They are no such facets; the error names the member.
     """
     remedy = "give names, or a mapping such as {'year': {'ranges': 5}, 'labels': {}}."
-    if not isinstance(given, Iterable):
+    if not isinstance(given, Iterable) or getattr(given, "ndim", 1) != 1:
         raise UsageError(f"{name} is a {type(given).__name__}, not a list of names.", remedy)
     if isinstance(given, Mapping):
         own = {key: {} if value is None else value for key, value in given.items()}
     else:
-        own = {one: {} for one in ([given] if isinstance(given, str) else given)}
+        names = [given] if isinstance(given, str) else list(given)
+        check_strings(name, names)
+        own = {one: {} for one in names}
     try:
         return _FACETS.validate_python(own)
     except ValidationError as error:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.arguments import shown
 from texthash.errors import UsageError
 
 _ROWS = 8192
@@ -34,6 +35,18 @@ def flaw_of_one(vector: Sequence[float]) -> str | None:
     with np.errstate(over="ignore"):  # what is beyond single precision becomes infinite
         flaw = flaw_of(np.asarray([vector], np.float64).astype(np.float32))
     return flaw and flaw[1]
+
+
+def count_of(values: Any) -> int:
+    """Return the number N of vectors.
+
+    Raises:
+        UsageError: They are no sequence, column or array.
+    """
+    try:
+        return len(values)
+    except TypeError:
+        raise UsageError(f"vectors is {shown(values)}, no table of numbers.", REMEDY) from None
 
 
 def as_vectors(values: Any, width: int | None = None) -> NDArray[np.float32]:
