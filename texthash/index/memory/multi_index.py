@@ -109,11 +109,12 @@ class MultiIndex:
     def codes(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return codes of documents, uint8 [N, bits / 8], in the order of ``numbers``, all of which must exist."""
         codes = np.empty((len(numbers), self.bits // 8), np.uint8)
-        for segment in (self._base, self._tail):
+        for segment in self._filled:
             rows = segment.places_of(numbers)
             here = rows >= 0
-            if here.any():
-                codes[here] = self._layout.codes(segment.words[:, rows[here]])
+            if here.all():
+                return self._layout.codes(segment.words[:, rows])
+            codes[here] = self._layout.codes(segment.words[:, rows[here]])
         return codes
 
     def distances(
@@ -128,12 +129,17 @@ class MultiIndex:
         """
         words = self._layout.words(query_codes)
         found = np.full(len(numbers), -1, np.int64)
-        for segment in (self._base, self._tail):
+        for segment in self._filled:
             rows = segment.places_of(numbers)
             here = np.flatnonzero(rows >= 0)
             different = np.bitwise_count(segment.words[:, rows[here]] ^ words[:, queries[here]])
             found[here] = different.sum(axis=0, dtype=np.int64)
         return found
+
+    @property
+    def _filled(self) -> list[Segment]:
+        """Base and tail, as far as they have rows: most indexes have no tail."""
+        return [segment for segment in (self._base, self._tail) if len(segment)]
 
     def __len__(self) -> int:
         return self._base.live_count + self._tail.live_count
