@@ -137,6 +137,7 @@ def test_a_wrong_vector_is_named_by_file_and_row(tmp_path: Path, row: int, value
         (None, "rows.jsonl:6: v is absent, not a list"),
         ([1, 2, 3], "rows.jsonl:6: v is a list of 3 numbers, and of 4 in line 1"),
         ([1, 2, 3, 1e300], "rows.jsonl:6: v has inf at position 3"),
+        ([1, 2, 3, 10**400], "rows.jsonl:6: v has a whole number that is larger than any float"),
     ],
 )
 def test_a_wrong_value_of_jsonl_too(tmp_path: Path, value: Any, message: str) -> None:
@@ -159,10 +160,16 @@ def test_sources_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         (VECTORS[:, 0], r"holds float32 of shape \(40,\)"),
         (VECTORS.astype(str), "holds <U32 of shape"),
         (np.where(np.arange(COUNT)[:, None] == 7, np.nan, VECTORS), "mine.npy: row 7 has nan at position 0"),
+        (VECTORS.astype(np.float64) * 1e300, "mine.npy: row 0 has -?inf at position"),
+        (VECTORS.astype(np.float64) * 1e-300, "mine.npy: row 0 is zero"),
     ):
         np.save(file, array)
         with pytest.raises(CorpusError, match=message):
             ensure_features(corpus, f"npy:{file}")
+    with file.open("wb") as several:
+        np.savez(several, VECTORS)
+    with pytest.raises(CorpusError, match="is an archive of arrays"):
+        ensure_features(corpus, f"npy:{file}")
     file.write_bytes(b"no array")
     with pytest.raises(CorpusError, match="cannot be read as an array"):
         ensure_features(corpus, f"npy:{file}")

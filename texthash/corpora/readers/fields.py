@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import reprlib
+import sys
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
@@ -102,6 +103,8 @@ def split(value: Any) -> str:
 def numbers(value: Any) -> list[float]:
     """Return a list of numbers unchanged; raises :class:`FieldError` for anything else."""
     if isinstance(value, list) and value and all(type(member) in (int, float) for member in value):
+        if any(type(member) is int and abs(member) > sys.float_info.max for member in value):
+            raise FieldError("has a whole number that is larger than any float")
         return value
     raise FieldError(f"is {'absent' if value is None else described(value)}, not a list of numbers")
 

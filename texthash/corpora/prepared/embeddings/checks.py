@@ -16,9 +16,13 @@ REMEDY = "leave the row out, or compute its vector again."
 
 
 def flaw_of(vectors: NDArray) -> tuple[int, str] | None:
-    """Return the first row of vectors [N, D] that cannot be used, and what is wrong with it; None if there is none."""
+    """Return the first row of vectors [N, D] that cannot be used, and what is wrong with it; None if there is none.
+
+    They are used in single precision: a larger number is infinite there, and a smaller one zero.
+    """
     for start in range(0, len(vectors), _ROWS):
-        part = vectors[start : start + _ROWS]
+        with np.errstate(over="ignore", under="ignore"):
+            part = vectors[start : start + _ROWS].astype(np.float32, copy=False)
         finite = np.isfinite(part)
         bad = ~finite.all(axis=1) | ~part.any(axis=1)
         if bad.any():
@@ -32,8 +36,7 @@ def flaw_of(vectors: NDArray) -> tuple[int, str] | None:
 
 def flaw_of_one(vector: Sequence[float]) -> str | None:
     """Return what is wrong with a vector of finite numbers in single precision; None if nothing is."""
-    with np.errstate(over="ignore"):  # what is beyond single precision becomes infinite
-        flaw = flaw_of(np.asarray([vector], np.float64).astype(np.float32))
+    flaw = flaw_of(np.asarray([vector], np.float64))
     return flaw and flaw[1]
 
 

@@ -155,6 +155,9 @@ def open_npy(path: Path, least_dimensions: int = 2) -> NDArray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise CorpusError(f"{path} cannot be read as an array: {error}", "write it by numpy.save.") from None
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise CorpusError(f"{path} is an archive of arrays (.npz), not one array.", "write it by numpy.save.")
     if not least_dimensions <= array.ndim <= 2 or array.dtype.kind not in "fiu" or not array.size:
         raise CorpusError(
             f"{path} holds {array.dtype} of shape {array.shape}, not vectors.", "save numbers of the shape [N, width]."
