@@ -82,6 +82,10 @@ def test_a_study_from_file_to_page(cli, file, home):
     assert {change["metric"] for change in json.loads(out)["metrics"]} >= {"p_at_20", "map"}
     status, out, _ = cli("compare", *models)
     assert "training.seed" in out
+    status, _, err = cli("compare", models[0], models[0])
+    assert status == 0, err
+    assert "their configurations are equal" in err
+    assert "none found" not in err
 
     weighted = ("train", "lsh", "--bits", "8", "--config", "small.yaml", "method.params.weighting=binary")
     status, out, err = cli(*weighted)

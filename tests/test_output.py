@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from texthash.cli.output import print_auto, print_table
+from texthash.cli.output import print_auto, print_json, print_table
 
 FIGURES = {f"p_at_{k}": k / 16 for k in range(1, 13)}
 SUMMARY = {
@@ -42,6 +42,19 @@ def test_another_program_reads_json() -> None:
     file = io.StringIO()
     print_auto(SUMMARY, file)
     assert json.loads(file.getvalue()) == json.loads(json.dumps(SUMMARY, default=str))
+
+
+def test_json_shows_letters_and_escapes_what_controls_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = {"title": "漢字 é", "text": "\x1b[2J \x9b2J \u202e \ud800"}
+    for encoding in ("utf-8", "ascii"):
+        file = io.TextIOWrapper(io.BytesIO(), encoding)
+        monkeypatch.setattr("sys.stdout", file)
+        print_json(value)
+        file.flush()
+        written = file.buffer.getvalue().decode()
+        assert json.loads(written) == value
+        assert ("漢字 é" in written) == (encoding == "utf-8")
+        assert all(character.isprintable() or character == "\n" for character in written)
 
 
 def test_a_person_reads_facts_and_rows(lines: list[list[str]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
@@ -12,7 +13,7 @@ from texthash.api.attributes import write_attributes
 from texthash.api.body import DocumentField
 from texthash.cli.indexes import Label, ReleaseName, index_app
 from texthash.cli.options import Filtered, Json
-from texthash.cli.output import print_json, print_table
+from texthash.cli.output import print_json, print_table, written_json
 from texthash.errors import UsageError, nearest_name
 from texthash.paths import resolve_home
 
@@ -86,7 +87,7 @@ def index_scroll(
     else:
         documents = _from_release(release, given, order, fields)
     for document in islice(documents, limit):
-        print(json.dumps(document, ensure_ascii=False))
+        print(written_json(document, sys.stdout))
 
 
 def _fields(names: list[str] | None) -> tuple[DocumentField, ...]:

@@ -22,7 +22,23 @@ _FEW = 10  # numbers that fit on one line
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on stdout."""
-    print(json.dumps(value, indent=2, default=str))
+    print(written_json(value, sys.stdout, indent=2))
+
+
+def written_json(value: Any, file: TextIO, indent: int | None = None) -> str:
+    """Return a value as JSON, with the letters of all languages where the file can have them.
+
+    What is not printable is escaped, as in :func:`print_document`: some of it controls a terminal.
+    """
+    text = json.dumps(value, indent=indent, default=str, ensure_ascii=False)
+    if text.isascii():
+        return text
+    text = "".join(c if c.isascii() or c.isprintable() or c in _JOINERS else json.dumps(c)[1:-1] for c in text)
+    try:
+        text.encode(file.encoding or "utf-8")
+    except UnicodeEncodeError:  # the encoding of another locale
+        return json.dumps(value, indent=indent, default=str)
+    return text
 
 
 def print_table(rows: Sequence[dict[str, Any]], as_json: bool, columns: Sequence[str] | None = None) -> None:
@@ -68,7 +84,7 @@ def print_auto(summary: Mapping[str, Any], file: TextIO | None = None) -> None:
     """
     out = file or sys.stdout
     if not out.isatty():
-        print(json.dumps(summary, indent=2, default=str), file=out, flush=True)
+        print(written_json(summary, out, indent=2), file=out, flush=True)
         return
     _print_summary(summary, out)
     out.flush()

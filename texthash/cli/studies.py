@@ -139,7 +139,11 @@ def compare(
         print_json(comparison.to_dict())
         return
     log_line(f"A: {comparison.a}\nB: {comparison.b}\nqueries of {comparison.split}")
-    print_table([{"configuration": key, "A": str(a), "B": str(b)} for key, (a, b) in comparison.config.items()], False)
+    if comparison.config:
+        rows = [{"configuration": key, "A": str(a), "B": str(b)} for key, (a, b) in comparison.config.items()]
+        print_table(rows, False)
+    else:
+        log_line("their configurations are equal")
     print_table(
         [
             {
@@ -157,6 +161,8 @@ def compare(
     better, worse, equal = comparison.better, comparison.worse, comparison.equal
     log_line(f"{comparison.main}: {better} queries better with B, {worse} worse, {equal} equal")
     changed = [("gained", query) for query in comparison.gained] + [("lost", query) for query in comparison.lost]
+    if not changed:
+        return
     print_table(
         [
             {
