@@ -11,7 +11,7 @@ import texthash
 from texthash.io.kernel_cache import is_cached
 from texthash.processes import run_module
 
-_PACKAGES = ("hamming", "index", "index/keywords")
+_PACKAGES = ("hamming", "index/keywords")
 
 
 def compile_apart() -> None:
@@ -27,12 +27,10 @@ def compile_apart() -> None:
 def main() -> None:
     """Compile all kernels that a service uses."""
     from texthash.hamming.kernels import warmup
-    from texthash.index import fused
     from texthash.index.keywords import top
 
     warmup()
     top.load_kernel()
-    fused.load_kernel()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from texthash.config import DOCUMENT_COPIES_BYTES, MAPPED_FILES_BYTES, ServiceConfig
 from texthash.errors import TexthashError, UsageError
-from texthash.index.fused import load_kernel
 from texthash.index.releases.release import Release, read_release
 from texthash.index.shard import Shard
 from texthash.models.files import MODEL_FILES
@@ -150,7 +149,6 @@ class LocalShard(ShardServer):
             self._failures[release] = (time.monotonic() + self._retry_s, problem)
             raise problem from error
         self._failures.pop(release, None)
-        load_kernel()  # The lists of local shards are fused in this process.
         return shard
 
     async def ping(self, release: str) -> bool:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from texthash.api.attributes import write_attributes
 from texthash.api.requests import SearchRequest
 from texthash.index.filters.language import Where
-from texthash.index.fused import HybridLists
 from texthash.index.matches import Matches
-from texthash.index.memory.hits import Hits, join_plans
+from texthash.index.memory.hits import Hits
 from texthash.index.ranked import Ranked, hybrid_page
 from texthash.index.rescoring import Rescoring, merge_rescored, signs_of
 from texthash.index.shard import merge
@@ -49,10 +48,8 @@ class PendingQuery:
         known: True if a word of the text is in the vocabulary.
         searched: True if the query is searched for by its code.
         terms: Words of the query for a search by keyword, with their numbers of occurrences; None for none.
-        semantic: Its list by meaning; not of a query that is fused.
-        keyword: Its list by words; not of a query that is fused.
-        near: Hits by meaning of each shard, of a query that is fused.
-        words: Hits by words of each shard, with the distances of each, of a query that is fused.
+        semantic: Its list by meaning.
+        keyword: Its list by words.
         hits: Hits in the form of the response.
         total: Number of documents within the radius.
         plan: Search strategy that answered it.
@@ -70,8 +67,6 @@ class PendingQuery:
     terms: dict[str, int] | None = None
     semantic: Ranked = field(default_factory=Ranked.nothing)
     keyword: Ranked = field(default_factory=Ranked.nothing)
-    near: Sequence[Hits] = ()
-    words: Sequence[KeywordResult] = ()
     hits: list[dict[str, Any]] = field(default_factory=list)
     total: int | None = None
     plan: str | None = None
@@ -109,19 +104,8 @@ class PendingQuery:
         """Limit and offset of its list by meaning, which a hybrid search pages through only after the fusion."""
         return (self.request.depth, 0) if self.request.mode == "hybrid" else (self.request.limit, self.request.offset)
 
-    @property
-    def is_fused(self) -> bool:
-        """True if its page is made of the lists of all shards at once, and not of scores for rescoring."""
-        return self.request.mode == "hybrid" and not self.request.rescored
-
     def take(self, parts: Sequence[Hits], scores: Sequence[list[NDArray[np.float64]]] | None) -> None:
         """Set the list by meaning from the hits of all shards."""
-        if self.is_fused:
-            planned = [part for part in parts if part.plans]
-            self.plan = join_plans([part.plans[0] for part in planned]) or None
-            self.candidates = sum(int(part.candidates[0]) for part in planned)
-            self.near = parts
-            return
         limit, offset = self.page
         if scores is None:
             hits, owners = merge(parts, limit, offset)
@@ -135,25 +119,8 @@ class PendingQuery:
     def take_words(self, parts: Sequence[KeywordResult]) -> None:
         """Set the list by words from the hits of all shards."""
         self.filtering = max(self.filtering, *(part.filtering for part in parts))
-        if self.is_fused:
-            self.words = parts
-            return
         hits, distances = [part.hits for part in parts], [part.distances for part in parts]
         self.keyword = Ranked.by_words(hits, distances, self.request.depth)
-
-    def lists(self, weight: float) -> HybridLists:
-        """Return the lists of a query that is fused; argument as of :meth:`ranked`."""
-        request, fusion = self.request, self.request.fusion
-        return HybridLists(
-            near=self.near,
-            words=[part.hits for part in self.words],
-            distances=[part.distances for part in self.words],
-            limit=request.limit,
-            offset=request.offset,
-            depth=request.depth,
-            weight=weight if fusion.weight is None else fusion.weight,
-            constant=fusion.constant,
-        )
 
     def ranked(self, weight: float) -> tuple[Ranked, list[dict[str, Any]]]:
         """Return the hits of the page, and the members of each besides its document.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from texthash.index.fused import hybrid_pages
 from texthash.index.ranked import Ranked
 from texthash.index.releases.release import Release
 from texthash.service import tracing
@@ -81,12 +80,8 @@ class ShardSearch:
 
     async def complete(self, release: Release, queries: Sequence[PendingQuery], weight: float) -> None:
         """Fuse the lists of hybrid queries, and fetch the documents of these and of queries by keyword."""
-        if not queries:
-            return
-        pages = iter(hybrid_pages([query.lists(weight) for query in queries if query.is_fused]))
-        await self._fetch(
-            release, [(query, *(next(pages) if query.is_fused else query.ranked(weight))) for query in queries]
-        )
+        if queries:
+            await self._fetch(release, [(query, *query.ranked(weight)) for query in queries])
 
     async def _fetch(self, release: Release, later: list[_Later]) -> None:
         """Fetch the documents of merged hits."""
