@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from texthash.index.filters.selection import Selection
 from texthash.index.keywords.analysis import KeywordAnalyzer
-from texthash.index.keywords.batch import search_each
 from texthash.index.keywords.bm25 import LengthNorm
 from texthash.index.keywords.postings import KeywordHits, KeywordIndex
 from texthash.index.keywords.top import Postings, load_kernel, plain_top, top_documents
@@ -199,30 +198,6 @@ assert [loaded for *_, loaded in found] == [False, False, True, True], found
 assert len({str(own[:2]) for own in found}) == 1, found
 """
     subprocess.run([sys.executable, "-c", program], check=True)
-
-
-@settings(deadline=None)
-@given(
-    documents=st.lists(WORDS, min_size=1, max_size=60),
-    queries=st.lists(QUERY, max_size=6),
-    limit=st.integers(1, 12),
-    brevity=st.sampled_from([0.0, 0.5]),
-    data=st.data(),
-)
-def test_several_queries_at_once_have_the_hits_of_each_alone(documents, queries, limit, brevity, data):
-    half = data.draw(st.integers(0, len(documents)))
-    stored = [[*words[:1], SEPARATOR, *words] for words in documents]
-    index = KeywordIndex.read([(np.arange(half), column(stored[:half]))], None, WordWeights(brevity=brevity))
-    gone = data.draw(st.lists(st.integers(0, half - 1), unique=True, max_size=5)) if half else []
-    words = [own[:1] * 6 + own for own in (documents[n] for n in gone)]
-    rest = np.arange(half, len(documents))
-    index = index.changed(np.asarray(sorted(gone), np.int64), words, rest, column(stored[half:]))
-    load_kernel()
-    statistics = [index.statistics(list(query)) for query in queries]
-    alone = [index.search(query, own, limit) for query, own in zip(queries, statistics, strict=True)]
-    for found in (search_each(index, queries, statistics, limit), search_each(index, queries, statistics, limit)):
-        assert [hits.numbers.tolist() for hits in found] == [hits.numbers.tolist() for hits in alone]
-        assert [hits.scores.tolist() for hits in found] == [hits.scores.tolist() for hits in alone]
 
 
 def test_scores_equal_those_of_bm25s():

@@ -22,8 +22,6 @@ _WINDOW = 16384  # documents whose scores are summed together
 _PAYS = 32  # postings to skip for each one that is walked through, from which on look-ups pay
 # Sums of bounds are in another order than those of scores, and rounded differently.
 _SLACK = 1.0 + 1e-9
-_BELOW = 1.0 - 1e-9
-_TINY = np.finfo(np.float64).tiny
 
 
 def _after(rows: Any, at: int, end: int, row: int) -> int:
@@ -92,12 +90,6 @@ def _contribution(at: int, weight: float, postings: Any) -> float:
     return weight * count / (count + _factor(at, postings))
 
 
-def _impact(at: int, postings: Any) -> float:
-    """Return the share of the weight of a word that a posting adds."""
-    count = float(postings.counts[at])
-    return count / max(count + _factor(at, postings), _TINY)
-
-
 def _boost(row: int, postings: Any) -> float:
     """Return the factor of the score of a document."""
     return float(postings.boosts[row]) if len(postings.boosts) else 1.0
@@ -109,7 +101,6 @@ _append = compiled(_append)
 _skippable = compiled(_skippable)
 _factor = compiled(_factor)
 _contribution = compiled(_contribution)
-_impact = compiled(_impact)
 _boost = compiled(_boost)
 
 
@@ -229,78 +220,3 @@ def _top(
 
 
 top = compiled(_top)
-
-
-def _largest(word: int, starts: Any, postings: Any) -> float:
-    """Return the largest impact of a word in any document."""
-    largest = 0.0
-    for place in range(starts[word], starts[word + 1]):
-        largest = max(largest, _impact(place, postings))
-    return largest
-
-
-def _reached_by(word: int, k: int, starts: Any, postings: Any, live: Any) -> float:
-    """Return what k documents reach at least by a word alone, boosts included; 0 if fewer contain it."""
-    if starts[word + 1] - starts[word] < k:
-        return 0.0
-    found = np.empty(starts[word + 1] - starts[word], np.float64)
-    size = 0
-    for place in range(starts[word], starts[word + 1]):
-        row = postings.rows[place]
-        if not len(live) or live[row]:
-            found[size] = _impact(place, postings) * _boost(row, postings)
-            size += 1
-    return np.partition(found[:size], size - k)[size - k] if size >= k else 0.0
-
-
-_largest = compiled(_largest)
-_reached_by = compiled(_reached_by)
-
-
-def _top_of_each(
-    firsts: Any,
-    terms: Any,
-    weights: Any,
-    starts: Any,
-    postings: Any,
-    live: Any,
-    most: Any,
-    reached: Any,
-    best_scores: Any,
-    best_rows: Any,
-    sizes: Any,
-) -> None:
-    """Find the best documents of several queries, by (score descending, row).
-
-    ``terms[firsts[q]:firsts[q + 1]]`` are the words of query q, with their ``weights``. The postings of word t begin at
-    ``starts[t]``; ``live`` is a mask of rows, or empty. ``most`` and ``reached`` hold a figure of each word, or not a
-    number where it is not known yet. Output: ``best_scores`` float64 [Q, k], ``best_rows`` int64 [Q, k], ``sizes``
-    int64 [Q].
-    """
-    k = best_scores.shape[1]
-    for query in range(len(firsts) - 1):
-        first, last = firsts[query], firsts[query + 1]
-        words = last - first
-        begins, ends, bounds = np.empty(words, np.int64), np.empty(words, np.int64), np.empty(words, np.float64)
-        floor = 0.0
-        for place in range(words):
-            word, weight = terms[first + place], weights[first + place]
-            begins[place], ends[place] = starts[word], starts[word + 1]
-            if np.isnan(most[word]):
-                most[word] = _largest(word, starts, postings)
-            if np.isnan(reached[word]):
-                reached[word] = _reached_by(word, k, starts, postings, live)
-            bounds[place] = weight * most[word]
-            floor = max(floor, weight * reached[word])
-        order = np.argsort(bounds)
-        scores, found = top(begins, ends, weights[first:last], bounds, order, postings, live, k, _BELOW * floor)
-        size = len(scores)
-        for end in range(size - 1, 0, -1):  # The root is the worst of those that are left.
-            worst_score, worst_row = scores[0], found[0]
-            _replace_worst(scores[:end], found[:end], end, scores[end], found[end])
-            scores[end], found[end] = worst_score, worst_row
-        best_scores[query, :size], best_rows[query, :size] = scores, found
-        sizes[query] = size
-
-
-top_of_each = compiled(_top_of_each)

@@ -20,7 +20,7 @@ class Impacts:
 
     Attributes:
         norm: What the length of a document does to its score.
-        starts: First posting of each word, read-only int64 [T + 1].
+        starts: First posting of each word, int64 [T + 1].
         postings: Postings of all words.
         live: Mask of documents that are not deleted, bool [N]; None means all of them.
     """

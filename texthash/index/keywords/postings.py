@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from texthash.hamming.codes import as_readonly
 from texthash.index.filters.selection import Selection
 from texthash.index.keywords.bm25 import KeywordStatistics, LengthNorm
 from texthash.index.keywords.impacts import Impacts
@@ -254,16 +253,12 @@ class Segment:
         order = np.lexsort((rows, -scores))  # rows are in the order of numbers
         return KeywordHits(self.numbers[rows[order]], scores[order])
 
-    def positions(self, terms: Sequence[str]) -> NDArray[np.int64]:
-        """Return the position of each word, int64; -1 for one that no document contains."""
-        return np.asarray([self.terms.get(term, -1) for term in terms], np.int64)
-
     def impacts(self, norm: LengthNorm) -> Impacts:
         """Return the impacts of the words, which are kept while the mean length is the same."""
         known: Impacts | None = self.__dict__.get("_kept")
         if known is None or known.norm != norm:
             postings = Postings.of(norm, self.rows, self.counts, self.lengths, self.boosts)
-            known = Impacts(norm, as_readonly(self.starts), postings, self.live)
+            known = Impacts(norm, self.starts, postings, self.live)
             self.__dict__["_kept"] = known
         return known
 

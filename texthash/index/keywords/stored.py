@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from texthash.errors import NoKeywordsError
 from texthash.index.filters.language import Where
 from texthash.index.keywords.analysis import keyword_analyzer
-from texthash.index.keywords.batch import search_each
 from texthash.index.keywords.bm25 import KeywordStatistics
 from texthash.index.keywords.postings import KeywordHits, KeywordIndex
 from texthash.index.keywords.weights import WordWeights
@@ -93,13 +92,6 @@ class StoredKeywords:
             with self._reading():
                 allowed = self._rows.select(where)
         return self._with(query).search(query, statistics, limit, allowed)
-
-    def search_each(
-        self, queries: Sequence[Mapping[str, int]], statistics: Sequence[KeywordStatistics], limit: int
-    ) -> list[KeywordHits]:
-        """Return the result of :meth:`search` for each of several queries without a condition."""
-        check_window(limit, 0)
-        return search_each(self.prepare(), queries, statistics, limit)
 
     def containing(self, terms: Sequence[str]) -> NDArray[np.int64]:
         """Return the numbers of the documents that contain one of some words, int64, ascending."""

@@ -8,7 +8,7 @@ last bit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,23 +93,20 @@ def plain_top(
 
 
 _WORTH = 100_000_000  # documents that numpy walks through in the time in which the kernel is loaded
-_kernels: list[tuple[Any, Any]] = []
+_kernels: list[Top] = []
 _searched = 0  # documents, by numpy
 
 
 def load_kernel() -> None:
-    """Load or compile the kernels, which later searches of this process use."""
+    """Load or compile the kernel, which later searches of this process use."""
     if not _kernels:
-        from texthash.index.keywords._top import top, top_of_each
+        from texthash.index.keywords._top import top
 
         nothing, no_weights, all_allowed = np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_)
         no_rows, no_counts = np.empty(0, np.int32), np.empty(0, np.uint16)
         postings = Postings.of(LengthNorm(1.0, 1.2, 0.75), no_rows, no_counts, no_rows, np.empty(0, np.float32))
         top(nothing, nothing, no_weights, no_weights, nothing, postings, all_allowed, 1, 0.0)
-        none = np.zeros(1, np.int64)
-        found = np.empty((0, 1)), np.empty((0, 1), np.int64), nothing
-        top_of_each(none, nothing, no_weights, as_readonly(none), postings, all_allowed, no_weights, no_weights, *found)
-        _kernels.append((top, top_of_each))
+        _kernels.append(top)
 
 
 def top_documents(documents: int) -> Top:
@@ -120,9 +117,4 @@ def top_documents(documents: int) -> Top:
         if _searched <= _WORTH:
             return plain_top
         load_kernel()
-    return _kernels[0][0]
-
-
-def top_of_each() -> Any | None:
-    """Return the compiled function that searches for several queries; None if it is not loaded."""
-    return _kernels[0][1] if _kernels else None
+    return _kernels[0]

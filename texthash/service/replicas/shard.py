@@ -207,23 +207,15 @@ def _search_keywords(shard: Shard, queries: Sequence[KeywordQuery]) -> list[Keyw
 
 def _keyword_hits(shard: Shard, queries: Sequence[KeywordQuery]) -> list[tuple[KeywordHits, float]]:
     """Return the hits of each query, and the seconds of its condition."""
-    found: dict[int, tuple[KeywordHits, float]] = {}
-    together: dict[int, list[int]] = {}  # queries without a condition, by their limit
-    statistics = [query.statistics or shard.keywords.statistics(list(query.terms)) for query in queries]
-    for place, query in enumerate(queries):
-        if query.where is None:
-            together.setdefault(query.limit, []).append(place)
-            continue
-        start = time.perf_counter()
-        shard.select(query.where)
-        filtering = time.perf_counter() - start
-        hits = shard.keywords.search(query.terms, statistics[place], query.limit, query.where)
-        found[place] = hits, filtering
-    for limit, places in together.items():
-        terms, counts = [queries[place].terms for place in places], [statistics[place] for place in places]
-        for place, hits in zip(places, shard.keywords.search_each(terms, counts, limit), strict=True):
-            found[place] = hits, 0.0
-    return [found[place] for place in range(len(queries))]
+    found = []
+    for query in queries:
+        start, filtering = time.perf_counter(), 0.0
+        if query.where is not None:
+            shard.select(query.where)
+            filtering = time.perf_counter() - start
+        statistics = query.statistics or shard.keywords.statistics(list(query.terms))
+        found.append((shard.keywords.search(query.terms, statistics, query.limit, query.where), filtering))
+    return found
 
 
 def _kind_of(shard: Shard, groups: Sequence[QueryGroup]) -> tuple[tuple[object, ...] | None, int]:
