@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from texthash.config import TrainingConfig
+from texthash.config import MethodConfig, TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.corpora.prepared.sample import learning_from
 from texthash.errors import TexthashError, UsageError
 from texthash.methods.base import HashMethod
-from texthash.methods.registry import build
+from texthash.methods.registry import untrained
 from texthash.nn.spaces import Choice, IntUniform, LogUniform, SearchSpace, Space, Uniform
 from texthash.progress import log_line
 from texthash.training.checkpoints import LocalCheckpointer, State
@@ -150,12 +149,11 @@ class HalvingSetting:
         """Train a trial to a rung; it goes on from its state, or from the start if that is gone."""
         directory = self.states / f"trial-{trial.number}"
         try:
-            corpus = learning_from(self.corpus, self.training.documents)
-            shape = corpus.shape_with(self.encoder)
-            method = build(self.method, shape, self.bits, trial.params, self.training.seed)
+            chosen = MethodConfig(name=self.method, bits=self.bits, params=dict(trial.params))
+            method, learned = untrained(self.corpus, chosen, self.training, self.encoder)
             planned = judged_epochs(method, self.training)
             pause = _Pause(directory, rung_epochs(rung, planned))
-            result = fit(method, corpus.train, self.training, validate=self.validate, checkpointer=pause)
+            result = fit(method, learned.train, self.training, validate=self.validate, checkpointer=pause)
         except _PausedError as paused:
             return replace(trial, rung=rung, epochs=epochs_done(paused.history), validation=paused.best)
         except TexthashError as error:

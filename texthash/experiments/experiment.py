@@ -276,7 +276,7 @@ class Experiment:
                 encoder=config.corpus.features,
                 cluster=config.cluster,
             )
-        from texthash.methods.registry import build
+        from texthash.methods.registry import untrained
         from texthash.training.checkpoints import LocalCheckpointer
         from texthash.training.loop import fit
 
@@ -285,12 +285,10 @@ class Experiment:
                 f"training.workers={training.workers} needs a Ray cluster, but this is one process.",
                 "use pipelines/train.py or `texthash train --address`, or set training.workers=1.",
             )
-        corpus = learning_from(self.corpus, training.documents)
-        shape = corpus.shape_with(config.corpus.features)
-        untrained = build(method.name, shape, method.bits, method.params, training.seed)
+        fresh, learned = untrained(self.corpus, method, training, config.corpus.features)
         return fit(
-            untrained,
-            corpus.train,
+            fresh,
+            learned.train,
             training,
             validate=validate,
             on_epoch=notes,

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from texthash.config import Config, MethodConfig, Preset
-from texthash.corpora.prepared.corpus import CorpusShape
+from texthash.config import Config, MethodConfig, Preset, TrainingConfig
+from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus
+from texthash.corpora.prepared.sample import learning_from
 from texthash.errors import UsageError, nearest_name
 from texthash.methods.base import HashMethod, Printed
 from texthash.methods.found_settings import FoundSettings, found_settings
@@ -193,3 +194,22 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return cls(shape, bits, **(params or {}))
+
+
+def untrained(
+    corpus: PreparedCorpus, method: MethodConfig, training: TrainingConfig, encoder: str | None
+) -> tuple[HashMethod, PreparedCorpus]:
+    """Build the method of a configuration, and return it with the corpus that it learns from.
+
+    Args:
+        corpus: Corpus, of which ``training.documents`` may choose a sample.
+        method: Name, width and hyper-parameters.
+        training: Configuration whose seed is that of the initial weights.
+        encoder: Source of the vectors that the method learns from, if any.
+
+    Raises:
+        UsageError: Same as :func:`resolve`, or a pair corpus cannot be sampled.
+    """
+    learned = learning_from(corpus, training.documents)
+    params = resolve(method.name, method.params, method.preset)
+    return build(method.name, learned.shape_with(encoder), method.bits, params, training.seed), learned

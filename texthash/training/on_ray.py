@@ -15,13 +15,12 @@ import torch
 
 from texthash.config import ClusterConfig, MethodConfig, TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.corpora.prepared.sample import learning_from
 from texthash.errors import CorpusError, TexthashError
 from texthash.executor import RayExecutor
 from texthash.io.atomic import remove_directory
 from texthash.io.records import is_record
 from texthash.methods.base import HashMethod
-from texthash.methods.registry import build
+from texthash.methods.registry import untrained
 from texthash.models.graphs import ensure_views
 from texthash.nodes import wait_for
 from texthash.progress import log_line
@@ -165,9 +164,8 @@ def _resources(training: TrainingConfig) -> dict[str, float]:
 
 def _make_views(method: MethodConfig, corpus: Path, training: TrainingConfig, encoder: str | None) -> None:
     """Compute neighbour graphs and weak codes on the whole cluster, before the workers need them."""
-    prepared = learning_from(PreparedCorpus.open(corpus), training.documents)
-    probe = build(method.name, prepared.shape_with(encoder), method.bits, method.params, training.seed)
-    ensure_views(probe, prepared.train, RayExecutor())
+    probe, learned = untrained(PreparedCorpus.open(corpus), method, training, encoder)
+    ensure_views(probe, learned.train, RayExecutor())
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -180,17 +178,16 @@ def _work(config: dict[str, Any]) -> None:
         _report({"finished": 1.0}, _RESULT, finished)
         return
     try:
-        corpus = learning_from(PreparedCorpus.open(job.corpus), job.training.documents)
+        corpus = PreparedCorpus.open(job.corpus)
     except CorpusError as error:
         raise CorpusError(
             f"on node {os.uname().nodename}: {error.problem}",
             "set TEXTHASH_HOME to a directory that all nodes share.",
         ) from error
-    shape = corpus.shape_with(job.encoder)
-    method = build(job.method.name, shape, job.method.bits, job.method.params, job.training.seed)
+    method, learned = untrained(corpus, job.method, job.training, job.encoder)
     result = fit(
         method,
-        corpus.train,
+        learned.train,
         job.training,
         validate=job.validate,
         on_epoch=job.on_epoch,
@@ -230,8 +227,7 @@ def _read_latest(name: str) -> State | None:
 def _rebuild(
     method: MethodConfig, corpus: Path, training: TrainingConfig, encoder: str | None, final: State
 ) -> TrainingResult:
-    shape = learning_from(PreparedCorpus.open(corpus), training.documents).shape_with(encoder)
-    fitted = build(method.name, shape, method.bits, method.params, training.seed)
+    fitted, _ = untrained(PreparedCorpus.open(corpus), method, training, encoder)
     fitted.load_state_dict(final["method"])
     history = [EpochReport(**report) for report in final["history"]]
     return TrainingResult(fitted.eval(), history, final["best_validation"])

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.corpora.prepared.sample import learning_from
 from texthash.errors import TexthashError
 from texthash.io.atomic import remove_directory
 from texthash.methods.base import HashMethod
-from texthash.methods.registry import build, resolve
+from texthash.methods.registry import untrained
 from texthash.nodes import wait_for
 from texthash.progress import log_line
 from texthash.tracking import Run, Tracker
@@ -113,9 +112,7 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
     space = free_space(config)
     starting = starting_point(config.method, space)
     first = [starting] if starting is not None else None
-    shape = learning_from(corpus, config.training.documents).shape_with(config.corpus.features)
-    method = config.method
-    probe = build(method.name, shape, method.bits, resolve(method.name, method.params, method.preset))
+    probe, _ = untrained(corpus, config.method, config.training, config.corpus.features)
     planned, grace = judged_epochs(probe, setting.training()), config.tuning.grace_epochs
     scheduler: TrialScheduler | None = None  # a trial no longer than the grace period cannot be stopped early
     search: SearchAlgorithm | Searcher = OptunaSearch(seed=config.tuning.seed, points_to_evaluate=first)
@@ -123,7 +120,7 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
     stop: dict[str, Any] | None = None
     if config.tuning.scheduler == "pbt":
         # Trials take turns if the cluster cannot run all at once; a limit of concurrent trials would prevent that.
-        scheduler, concurrent = population.scheduler(config, space, shape), None
+        scheduler, concurrent = population.scheduler(config, space, probe.shape), None
         stop = {"epoch": planned}  # otherwise a trial that is complete could be made to continue from another
         search = BasicVariantGenerator(points_to_evaluate=first, random_state=config.tuning.seed)
     elif planned > grace:

@@ -11,10 +11,9 @@ import torch
 
 from texthash.config import Config, TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.corpora.prepared.sample import learning_from
 from texthash.errors import TexthashError
 from texthash.methods.base import GradientStage, HashMethod
-from texthash.methods.registry import build, resolve, resolved
+from texthash.methods.registry import resolved, untrained
 from texthash.tracking import Run, Tracker
 from texthash.training.checkpoints import LocalCheckpointer, State
 from texthash.training.loop import EpochReport, fit
@@ -124,10 +123,7 @@ def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
     run.dataset(corpus)
     chosen = merged(setting.config.method, params)
     try:
-        learned = learning_from(corpus, training.documents)
-        shape = learned.shape_with(setting.config.corpus.features)
-        values = resolve(chosen.name, chosen.params, chosen.preset)
-        method = build(chosen.name, shape, chosen.bits, values, training.seed)
+        method, learned = untrained(corpus, chosen, training, setting.config.corpus.features)
         planned = judged_epochs(method, training)
         result = fit(
             method,
