@@ -2,7 +2,7 @@ r"""Patterns of words that take Python's matcher too long.
 
 The matcher goes back and tries again: ``(a+)+$`` takes twice as long for each further letter, and ``\w+@`` the square
 of their number. It holds the interpreter meanwhile, so that nothing else is answered. So a pattern is first tried on
-texts that repeat one or two characters, in a process of its own, whose main thread can be interrupted while it matches.
+texts that repeat a few characters, in a process of its own, whose main thread can be interrupted while it matches.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import islice, permutations
+from itertools import chain, islice, permutations
 from typing import NoReturn
 
 USUAL = r"(?u)\b\w\w+\b"  # not tried: it is that of most corpora
@@ -22,7 +22,7 @@ _SECONDS = 0.02  # of a processor for one text, 2.4 microseconds a character of 
 _LENGTHS = (32, 64, 128, 8192)
 _CHARACTERS = "a1_- \n\N{LATIN SMALL LETTER E WITH ACUTE}"
 _LAST = ("", "\0")  # no pattern goes on at the second, so that it goes back
-_MOST_REPEATED = 400
+_MOST_PAIRS, _MOST_TRIPLES = 400, 60
 _SHOWN = 20
 
 
@@ -69,11 +69,13 @@ def _slow_text(pattern: str) -> str | None:
 
 def _texts(pattern: str) -> Iterator[str]:
     characters = dict.fromkeys(_CHARACTERS + pattern)
-    repeated = [*characters, *map("".join, permutations(characters, 2))]
-    for unit in islice(repeated, _MOST_REPEATED):
+    words = dict.fromkeys(re.findall(r"\w+", re.sub(r"\\.|\(\?\w", " ", pattern)))
+    pairs = islice(permutations(characters, 2), _MOST_PAIRS - len(characters))
+    triples = islice(permutations(dict.fromkeys("".join(words)), 3), _MOST_TRIPLES)
+    for unit in (*characters, *words, *map("".join, chain(pairs, triples))):
         for length in _LENGTHS:
             for last in _LAST:
-                yield unit * (length // len(unit)) + last
+                yield unit * -(-length // len(unit)) + last
 
 
 def _stop(*_: object) -> NoReturn:
