@@ -59,3 +59,10 @@ def test_a_working_directory_that_is_gone_is_named(command: str, tmp_path: Path)
         "error: the working directory does not exist any more.",
         "  remedy: change to another directory.",
     ]
+
+
+def test_ctrl_c_while_the_commands_are_imported_shows_no_traceback(tmp_path: Path) -> None:
+    """It does not come from a terminal here, but from the first module of the commands, in its place."""
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    done = _run(f"PYTHONPATH={tmp_path}:$PYTHONPATH $texthash --version", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
+
+from texthash.processes import leave_on_signals
 
 PROGRAM = """
 import os
@@ -37,6 +40,26 @@ try:
 finally:
     own.shutdown()
 """
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_what_has_a_cluster_in_order(number: signal.Signals) -> None:
+    before, cleaned = signal.signal(number, signal.SIG_DFL), []
+
+    def leave() -> None:
+        with leave_on_signals():
+            try:
+                os.kill(os.getpid(), number)
+                signal.pause()
+            finally:
+                cleaned.append(number)
+
+    try:
+        with pytest.raises(SystemExit) as left:
+            leave()
+        assert (left.value.code, cleaned, signal.getsignal(number)) == (128 + number, [number], signal.SIG_DFL)
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.mark.ray

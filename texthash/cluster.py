@@ -19,7 +19,7 @@ import psutil
 
 from texthash.errors import TexthashError
 from texthash.private import scratch, use_token
-from texthash.processes import adopt_orphans, alive, command_of, descendants, end, has_open, name_of
+from texthash.processes import adopt_orphans, alive, command_of, descendants, end, has_open, leave_on_signals, name_of
 from texthash.progress import log_line, warn
 
 _OBJECT_STORE_BYTES = 500_000_000
@@ -140,20 +140,21 @@ def _local(setup: str | None, data: bool) -> Iterator[None]:
     adopt_orphans()
     earlier = descendants()
     session = _start_local(earlier, setup, data)
-    watch = _Watch(earlier)
-    try:
-        yield
-    finally:
-        watch.stop()
-        if watch.lost:
-            end(descendants() - earlier)
-            watch.ended()
-            raise ClusterLostError(
-                f"the local Ray cluster has died: {watch.lost}.",
-                f"run the command again; for the cause see {session}/logs, and the system's log if memory ran out.",
-            )
-        ray.shutdown()
-        end(process for process in descendants() - earlier if _belongs_to_session(process, session))
+    with leave_on_signals():  # Ray's own handler aborts this process
+        watch = _Watch(earlier)
+        try:
+            yield
+        finally:
+            watch.stop()
+            if watch.lost:
+                end(descendants() - earlier)
+                watch.ended()
+                raise ClusterLostError(
+                    f"the local Ray cluster has died: {watch.lost}.",
+                    f"run the command again; for the cause see {session}/logs, and the system's log if memory ran out.",
+                )
+            ray.shutdown()
+            end(process for process in descendants() - earlier if _belongs_to_session(process, session))
 
 
 def _start_local(earlier: set[psutil.Process], setup: str | None, data: bool) -> str:

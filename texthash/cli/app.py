@@ -11,6 +11,7 @@ import typer
 
 from texthash import __version__
 from texthash.cli import (
+    INTERRUPTED,
     browsing,
     corpora,
     encoding,
@@ -59,7 +60,6 @@ app.add_typer(corpora.corpora_app, name="corpora")
 app.add_typer(methods.methods_app, name="methods")
 app.add_typer(studies.study_app, name="study")
 _VERBOSE = {"traceback": False}
-_INTERRUPTED = 130  # typer's exit status after Ctrl-C
 
 
 def _show_version(wanted: bool) -> None:
@@ -86,6 +86,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ensure_utf8()
         name_output()
     status = run_app(app, arguments, lambda: _VERBOSE["traceback"])
-    if status == _INTERRUPTED:
+    if status == INTERRUPTED:  # of typer too
         log_line("interrupted; run the same command again to resume")
     sys.exit(status)
