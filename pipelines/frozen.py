@@ -28,7 +28,8 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.evaluation.baselines.cosine import activation_cosine, float_cosine_reference
 from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.evaluation.significance import hierarchical_interval
-from texthash.experiments.experiment import Experiment, prepare
+from texthash.experiments.corpora import prepare
+from texthash.experiments.experiment import Experiment
 from texthash.methods.registry import get_method, hyperparameters
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir

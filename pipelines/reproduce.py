@@ -41,7 +41,8 @@ from texthash.config import Config, load_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.evaluation.baselines.cosine import float_cosine_reference
-from texthash.experiments.experiment import Experiment, prepare
+from texthash.experiments.corpora import prepare
+from texthash.experiments.experiment import Experiment
 from texthash.methods.found_settings import found_settings
 from texthash.methods.registry import hyperparameters
 from texthash.paths import StateDir

@@ -19,7 +19,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.halves import Half
 from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.evaluation.scoring import Relevance, score
-from texthash.experiments.experiment import prepare
+from texthash.experiments.corpora import prepare
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher

@@ -17,7 +17,7 @@ from texthash.config import Config, CorpusConfig, EvaluationConfig, TrainingConf
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.evaluation.scoring import HALVES
-from texthash.experiments.experiment import prepare
+from texthash.experiments.corpora import prepare
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import build
 from texthash.paths import resolve_home

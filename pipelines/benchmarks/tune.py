@@ -22,7 +22,8 @@ from texthash.cluster import cluster
 from texthash.config import Config, load_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.executor import RayExecutor
-from texthash.experiments.experiment import Experiment, prepare
+from texthash.experiments.corpora import prepare
+from texthash.experiments.experiment import Experiment
 from texthash.methods.registry import build, hyperparameters
 from texthash.paths import StateDir, resolve_home
 from texthash.progress import log_line

@@ -11,7 +11,7 @@ from texthash.config import Config, TrainingConfig
 from texthash.corpora.prepared.embeddings.cache import ensure_features
 from texthash.corpora.prepared.sample import learning_from
 from texthash.errors import CorpusError, UsageError
-from texthash.experiments import experiment
+from texthash.experiments import corpora
 from texthash.methods.registry import build
 from texthash.models.encoding import encode_split
 from texthash.training.loop import fit
@@ -88,4 +88,4 @@ def test_what_needs_all_training_documents_is_refused_before_any_work(pair_corpu
         learning_from(pair_corpus, 10)
     config = Config().derive(method={"name": "sth"}, training={"documents": 10})
     with pytest.raises(UsageError, match="sth keeps codes"):
-        experiment.prepare(config, tmp_path)
+        corpora.prepare(config, tmp_path)

@@ -13,7 +13,8 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.deployment.release_model import has_nothing_to_release, make_release, register
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
 from texthash.experiments.compare import compare
-from texthash.experiments.experiment import Experiment, corpus_of, prepare
+from texthash.experiments.corpora import corpus_of, prepare
+from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import TrainedModel, find_model, make_report
 from texthash.index.releases.release import list_releases, read_release
 from texthash.paths import StateDir

@@ -76,6 +76,6 @@ def on_ray(address: str | None, *, store_only: bool = False, workers: int | None
 
 def prepared_corpus(settings: Config, home: StateDir, executor: Executor) -> PreparedCorpus:
     """Return the prepared corpus of a configuration, preparing it if necessary."""
-    from texthash.experiments.experiment import prepare as prepare_corpus
+    from texthash.experiments.corpora import prepare as prepare_corpus
 
     return prepare_corpus(settings, home, executor=executor)

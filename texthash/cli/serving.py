@@ -106,7 +106,8 @@ def _registered(home: StateDir, settings: Config, model: str) -> tuple[Path, dic
         registry = _registry(home, settings)
         return registry.fetch(read_release(home).model, model), {"version": model, "registry": registry}
     from texthash.deployment.release_model import register
-    from texthash.experiments.experiment import Experiment, corpus_of
+    from texthash.experiments.corpora import corpus_of
+    from texthash.experiments.experiment import Experiment
     from texthash.experiments.trained_models import find_model
 
     trained = find_model(home, model)

@@ -10,8 +10,8 @@ from texthash.config import Config
 from texthash.deployment.finish import finish
 from texthash.deployment.release_model import make_release, register
 from texthash.executor import Executor, LocalExecutor
-from texthash.experiments import experiment
-from texthash.experiments.experiment import Experiment, corpus_of
+from texthash.experiments import corpora
+from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import TrainedModel, best_of, find_model
 from texthash.methods.registry import distinct_seeds
 from texthash.nodes import check_tracking
@@ -74,7 +74,7 @@ def prepare(config: Config, home: StateDir, executor: Executor = LocalExecutor()
     from texthash.progress import log_line
 
     with step("prepare"):
-        corpus = experiment.prepare(config, home, executor=executor)
+        corpus = corpora.prepare(config, home, executor=executor)
     log_line(render(card(corpus, records().get(config.corpus.name))))
     manifest = corpus.manifest
     return {
@@ -135,7 +135,7 @@ def evaluate(home: StateDir, name: str, *, test: bool = False) -> Evaluated:
         test: Use the test split.
     """
     model = find_model(home, name)
-    study = Experiment(model.config, home, corpus_of(model, home))
+    study = Experiment(model.config, home, corpora.corpus_of(model, home))
     with step(f"evaluate {model.name}"):
         found = study.evaluate(model, test=test)
         return Evaluated(model, found, study.report([model], model.run))
@@ -152,7 +152,7 @@ def release(home: StateDir, name: str, config: Config, executor: Executor = Loca
     """
     model = find_model(home, name)
     merged = model.config.derive(tracking=config.tracking, index=config.index)
-    study = Experiment(merged, home, corpus_of(model, home))
+    study = Experiment(merged, home, corpora.corpus_of(model, home))
     with step(f"index {model.name}"):
         return make_release(study, model, register(study, model), executor=executor)
 
@@ -163,5 +163,5 @@ def _experiment(config: Config, home: StateDir, executor: Executor) -> Experimen
     if executor.remote:
         check_tracking(uri)
     with step("prepare"):
-        corpus = experiment.prepare(config, home, executor=executor)
+        corpus = corpora.prepare(config, home, executor=executor)
     return Experiment(config, home, corpus)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from texthash.errors import TexthashError, UsageError
-from texthash.experiments.experiment import corpus_of
+from texthash.experiments.corpora import corpus_of
 from texthash.experiments.trained_models import TrainedModel, find_model, model_directories, readable_models
 from texthash.paths import StateDir
 from texthash.tracking import Outbox

@@ -27,7 +27,7 @@ from texthash.corpora.prepared.manifest import config_hash
 from texthash.corpora.prepared.sample import learning_from
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
 from texthash.executor import LocalExecutor
-from texthash.experiments.experiment import prepare
+from texthash.experiments.corpora import prepare
 from texthash.methods import registry
 from texthash.methods.base import Card, GradientStage, HashMethod
 from texthash.models.hasher import Hasher

@@ -14,7 +14,7 @@ from typing import Any
 from texthash.config import Config
 from texthash.errors import TexthashError, UsageError, as_user_error
 from texthash.executor import Claim, Executor, LocalExecutor, Task
-from texthash.experiments.experiment import prepare
+from texthash.experiments.corpora import prepare
 from texthash.experiments.grid.cells import experiment_name, run_cell, set_threads
 from texthash.experiments.grid.folder import StudyFolder, corpus_key
 from texthash.experiments.grid.plan import Cell, Plan

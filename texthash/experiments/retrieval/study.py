@@ -20,7 +20,8 @@ from texthash.evaluation.baselines.lexical import Lexical
 from texthash.evaluation.retrieval.collection import Collection
 from texthash.evaluation.retrieval.ranked import Cuts
 from texthash.evaluation.retrieval.table import RetrievalTable, Row, RowResult, averaged, searched, tabulated
-from texthash.experiments.experiment import Experiment, prepare
+from texthash.experiments.corpora import prepare
+from texthash.experiments.experiment import Experiment
 from texthash.experiments.retrieval.plan import CollectionPlan, RetrievalPlan
 from texthash.experiments.retrieval.reranking import PoolRows, reranked_row
 from texthash.experiments.retrieval.rows import (
