@@ -136,6 +136,14 @@ def test_several_processes_register_and_fetch_at_once(tracker, saved):
         assert Hasher.load(own).vocabulary_hash == Hasher.load(first).vocabulary_hash
 
 
+def test_a_version_without_files_is_named(tracker, client, tmp_path):
+    client.create_registered_model("emptied")
+    for source in (tmp_path / "nothing", (tmp_path / "nothing").as_uri()):
+        version = str(client.create_model_version("emptied", str(source)).version)
+        with pytest.raises(TexthashError, match=f"version {version} of emptied has no files: .*nothing does not exist"):
+            tracker.registry.fetch("emptied", version)
+
+
 def test_a_registered_model_takes_raw_text_and_gives_the_hashers_codes(tracker, client, hasher, saved):
     import mlflow
 

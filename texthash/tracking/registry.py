@@ -137,15 +137,21 @@ class Registry:
         It is downloaded once; where copies cannot be written, a model of this machine is read where it is.
 
         Raises:
-            TexthashError: The version does not exist.
+            TexthashError: The version does not exist, or has no files.
         """
         from mlflow.artifacts import download_artifacts
 
         target = self._copies / name / candidate
         if not target.is_dir():
             source = self._source(name, candidate)
-            if source.startswith("file:") and not is_writable(target.parent):
-                return _data_of(Path(url2pathname(urlsplit(source).path)))
+            here = _local(source)
+            if here is not None and not here.is_dir():
+                raise TexthashError(
+                    f"version {candidate} of {name} has no files: {here} does not exist.",
+                    f"restore them, or give the alias {CHAMPION} to a version that has its files, in MLflow.",
+                )
+            if here is not None and not is_writable(target.parent):
+                return _data_of(here)
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as scratch:
                 with store_errors(self.uri, f"fetching {name} version {candidate}"):
@@ -169,6 +175,13 @@ class Registry:
             raise TexthashError(
                 f"{name} has no version {candidate} in {self.uri}.", "`texthash index build` registers a model."
             ) from None
+
+
+def _local(source: str) -> Path | None:
+    """Return the path of a source on this machine; None for an address."""
+    if source.startswith("file:"):
+        return Path(url2pathname(urlsplit(source).path))
+    return None if ":/" in source else Path(source)
 
 
 def _data_of(model: Path) -> Path:
