@@ -43,7 +43,7 @@ def check_time(pattern: str) -> None:
         return
     # Without site-packages and the environment: this file needs only the standard library.
     command = [sys.executable, "-I", "-S", __file__]
-    done = subprocess.run(command, input=json.dumps(pattern), capture_output=True, text=True, check=True)
+    done = subprocess.run(command, input=json.dumps(pattern), capture_output=True, encoding="utf-8", check=True)
     text = json.loads(done.stdout)
     if text is not None:
         shown = f"{text[:_SHOWN]!r}{'...' * (len(text) > _SHOWN)}"
