@@ -1,11 +1,19 @@
-"""URIs with passwords: hiding, inserting and finding secrets."""
+"""URIs: the local paths that they name, and secrets in them, which are hidden, inserted and found."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 _SECRET = re.compile(r"pass|pwd|secret|token|credential|api_?key", re.IGNORECASE)
+
+
+def local_path_of(uri: str) -> Path | None:
+    """Return the path on this machine that a file URI or a plain path names; None for an address elsewhere."""
+    if uri.startswith("file:"):
+        return Path(unquote(urlsplit(uri).path))
+    return None if ":/" in uri else Path(uri)
 
 
 def without_secrets(uri: str) -> str:

@@ -52,7 +52,7 @@ _CODES = {
 _PASSED_ON = ("authorization", "x-request-id", "traceparent", "tracestate")
 # Most values (as the numbers of vectors) and other messages within a message: each takes some microseconds.
 _MOST_VALUES, _MOST_PARTS = 200_000, 20_000
-# Bytes of a status' message as it is sent, percent-encoded: a client refuses a call whose metadata exceed 8 KiB.
+# Bytes of the message of a status as it is sent, percent-encoded: a client refuses a call whose metadata exceed 8 KiB.
 _LONGEST_DETAILS = 6_000
 # Bytes from which conversion blocks the event loop for long: two are a message within a message.
 _LARGE = 2**13

@@ -9,12 +9,11 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import texthash
 from texthash.tracking import pyfunc_model
 from texthash.tracking.store import StoreError, StoreUnavailableError
+from texthash.uri import local_path_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -139,9 +138,8 @@ def _discard(client: MlflowClient, model: LoggedModel) -> None:
 
     Files behind a server are left to it. The store may have failed too, which is not raised, since the first error is.
     """
-    location = urlsplit(model.artifact_location)
-    if location.scheme in ("", "file"):
-        folder = Path(url2pathname(location.path))
+    folder = local_path_of(model.artifact_location)
+    if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):
             folder.parent.rmdir()

@@ -6,11 +6,10 @@ import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from texthash.progress import log_line
 from texthash.tracking.schema import SQLITE, schema_lock
+from texthash.uri import local_path_of
 
 _COLUMNS = {
     "experiments": ("artifact_location",),
@@ -36,7 +35,8 @@ def adopt_artifacts(uri: str, artifacts: Path) -> None:
     with closing(sqlite3.connect(file)) as database:
         locations = [row[0] or "" for row in database.execute("select artifact_location from experiments")]
         found = {match[1] for match in map(pattern.fullmatch, locations) if match}
-        others = {other: folder for other in sorted(found - {own}) if not _is_same(folder := _folder(other), artifacts)}
+        folders = {other: local_path_of(other) for other in sorted(found - {own})}
+        others = {other: folder for other, folder in folders.items() if folder and not _is_same(folder, artifacts)}
         if not others:
             return
         with schema_lock(uri), database:
@@ -49,10 +49,6 @@ def adopt_artifacts(uri: str, artifacts: Path) -> None:
                         )
     for folder in others.values():
         log_line(f"mlflow: the store was copied or moved from {folder.parent}; its artifacts are in {artifacts} now")
-
-
-def _folder(uri: str) -> Path:
-    return Path(url2pathname(urlsplit(uri).path))
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -6,14 +6,13 @@ import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from texthash.errors import TexthashError
 from texthash.io.outputs import is_writable
 from texthash.tracking.address import full_address
 from texthash.tracking.run import Run
 from texthash.tracking.store import StoreError, as_text, client_of, store_errors
+from texthash.uri import local_path_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -144,7 +143,7 @@ class Registry:
         target = self._copies / name / candidate
         if not target.is_dir():
             source = self._source(name, candidate)
-            here = _local(source)
+            here = local_path_of(source)
             if here is not None and not here.is_dir():
                 raise TexthashError(
                     f"version {candidate} of {name} has no files: {here} does not exist.",
@@ -175,13 +174,6 @@ class Registry:
             raise TexthashError(
                 f"{name} has no version {candidate} in {self.uri}.", "`texthash index build` registers a model."
             ) from None
-
-
-def _local(source: str) -> Path | None:
-    """Return the path of a source on this machine; None for an address."""
-    if source.startswith("file:"):
-        return Path(url2pathname(urlsplit(source).path))
-    return None if ":/" in source else Path(source)
 
 
 def _data_of(model: Path) -> Path:
