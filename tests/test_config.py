@@ -133,6 +133,12 @@ def test_every_wrong_key_is_named_at_once():
         ("corpus.edition.name=a/b", "corpus.edition.name='a/b'"),
         ("method.bits=${nowhere}", "nowhere"),
         ("method.bits", "has no '='"),
+        ("corpus.text=[title,title]", "title is listed twice"),
+        ("corpus.attributes=[year,year:number]", "year is listed twice"),
+        ("corpus.edition.strip=[quotes,quotes]", "quotes is listed twice"),
+        ("evaluation.curve=[10,10]", "10 is listed twice"),
+        ("tuning.seeds=[1,1]", "1 is listed twice"),
+        ("corpus.columns={id: key, title: key}", "'key' is the column of id and of title"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_would_be_right(override, says):

@@ -263,6 +263,11 @@ def test_pages_and_probes_take_any_parameter(asked: Asked) -> None:
         ("/v1/search", {"queries": ["a"]}, "must be an object; its members: text, "),
         ("/v1/search", {"queries": [{"text": "a"}], "filter": 3}, "must be an object; its members: "),
         ("/v1/search", {"queries": [{"text": "a"}], "filter": {"label": ["a"]}}, "did you mean 'labels'?"),
+        (
+            "/v1/search",
+            {"queries": [{"text": "a"}], "filter": {"not": {"attributes": {"year": {"gtt": 1}}}}},
+            "did you mean 'gt'?",
+        ),
         ("/v1/encode", {"inputs": ["a"], "return_logit": True}, "did you mean 'return_logits'?"),
         ("/v1/snapshots/none/restore", {"name": "a"}, "takes no members"),
     ],

@@ -18,7 +18,16 @@ from texthash.config.evaluation import EvaluationConfig
 from texthash.config.index import IndexConfig
 from texthash.config.method import MethodConfig, Preset
 from texthash.config.root import Config, load_config, parse_config
-from texthash.config.section import Bits, Section, Seed, Seeds, Widths, environment_variables, parse_section
+from texthash.config.section import (
+    LISTED_ONCE,
+    Bits,
+    Section,
+    Seed,
+    Seeds,
+    Widths,
+    environment_variables,
+    parse_section,
+)
 from texthash.config.service import (
     DOCUMENT_COPIES_BYTES,
     MAPPED_FILES_BYTES,
@@ -36,6 +45,7 @@ from texthash.config.tuning import Range, TuningConfig
 __all__ = [
     "DOCUMENT_COPIES_BYTES",
     "IRRELEVANT_TO_WEIGHTS",
+    "LISTED_ONCE",
     "MAPPED_FILES_BYTES",
     "AutoscalingConfig",
     "Bits",

@@ -17,7 +17,7 @@ from pydantic import (
 
 from texthash.api.attributes import MAX_ATTRIBUTES, AttributeColumn
 from texthash.config.pattern_time import USUAL, check_time
-from texthash.config.section import VARIABLES, Section, Seed
+from texthash.config.section import LISTED_ONCE, VARIABLES, Section, Seed
 
 Weighting = Literal["tfidf", "sublinear_tfidf", "binary_tfidf", "binary", "counts", "bm25", "unit_bm25"]
 _DATA = "TEXTHASH_DATA"
@@ -60,7 +60,9 @@ class Edition(Section):
     sample: int | None = Field(
         None, ge=1, description="largest number of documents, sampled by split.seed before the split; null: all"
     )
-    strip: tuple[Literal["headers", "footers", "quotes"], ...] = Field((), description="20newsgroups only")
+    strip: Annotated[tuple[Literal["headers", "footers", "quotes"], ...], LISTED_ONCE] = Field(
+        (), description="20newsgroups only"
+    )
     label_set: str | None = Field(
         None, description="name of a label set, if a corpus has several (`texthash corpora show`); null: its default"
     )
@@ -113,6 +115,14 @@ class ColumnNames(Section):
     title: str | None = Field(None, min_length=1, description="column of the title; null: title")
     split: str | None = Field(None, min_length=1, description="column of the split; null: split")
 
+    @model_validator(mode="after")
+    def _differ(self) -> ColumnNames:
+        fields: dict[str, str] = {}
+        for field, column in self:
+            if column is not None and fields.setdefault(column, field) != field:
+                raise ValueError(f"{column!r} is the column of {fields[column]} and of {field}")
+        return self
+
 
 def _as_list(value: Any) -> Any:
     """Convert a single name, or a list of names as JSON has it, into a tuple."""
@@ -131,7 +141,7 @@ class CorpusConfig(Section):
         "of the Hugging Face Hub, hf://owner/name@revision?config=NAME&split=train,test; or a test collection by its "
         "name in ir_datasets, ir_datasets:beir/scifact",
     )
-    text: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
+    text: Annotated[tuple[str, ...], BeforeValidator(_as_list), LISTED_ONCE] = Field(
         ("text",),
         min_length=1,
         description="columns of corpus.path that are encoded, joined by line breaks, such as [title, text]; the "
@@ -170,8 +180,8 @@ class CorpusConfig(Section):
     @classmethod
     def _name_attributes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         names = [AttributeColumn.parse(column).name for column in value]
-        if len({*names}) < len(names):
-            raise ValueError("a name occurs twice")
+        if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+            raise ValueError(f"{twice[0]} is listed twice")
         return value
 
     @property

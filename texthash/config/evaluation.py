@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from texthash.config.section import Section
+from texthash.config.section import LISTED_ONCE, Section
 from texthash.progress import log_line
 
 _FORMER_METRIC = "choose_by"
@@ -20,7 +20,7 @@ class EvaluationConfig(Section):
     """Cutoffs, and the metric that selects on validation."""
 
     k: int = Field(100, ge=1, le=1_000_000_000, description="main cutoff: number of documents retrieved per query")
-    curve: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    curve: Annotated[tuple[Annotated[int, Field(ge=1)], ...], LISTED_ONCE] = Field(
         (1, 10, 20, 50, 100, 200, 500, 1000),
         min_length=1,
         description="cutoffs of the curve; those beyond the number of documents are left out",

@@ -23,16 +23,19 @@ S = TypeVar("S", bound="Section")
 _LONGEST = 1_000  # characters of a value in an error
 
 
-def _listed_once(values: tuple[int, ...]) -> tuple[int, ...]:
+def _check_listed_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if twice := [value for number, value in enumerate(values) if value in values[:number]]:
         raise ValueError(f"{twice[0]} is listed twice")
     return values
 
 
+LISTED_ONCE = AfterValidator(_check_listed_once)
+"""Annotation of a list in which a value may occur once."""
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # The range that every random generator accepts.
-Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_listed_once)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), LISTED_ONCE]
 Bits = Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
-Widths = Annotated[tuple[Bits, ...], Field(min_length=1), AfterValidator(_listed_once)]
+Widths = Annotated[tuple[Bits, ...], Field(min_length=1), LISTED_ONCE]
 
 VARIABLES: dict[str, str] = {}
 """Environment variables by dotted key; each section adds its own."""

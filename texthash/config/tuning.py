@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from texthash.config.section import Section, Seed
+from texthash.config.section import LISTED_ONCE, Section, Seed, Seeds
 
 
 class Range(Section):
@@ -19,7 +19,7 @@ class Range(Section):
     uniform: tuple[float, float] | None = Field(None, description="uniform between two numbers")
     log: tuple[float, float] | None = Field(None, description="log-uniform between two numbers")
     whole: tuple[int, int] | None = Field(None, description="whole numbers between two, both included")
-    choice: tuple[Any, ...] | None = Field(None, description="one of these values")
+    choice: Annotated[tuple[Any, ...], LISTED_ONCE] | None = Field(None, description="one of these values")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Range:
@@ -61,9 +61,7 @@ class TuningConfig(Section):
     )
     epochs: int | None = Field(None, ge=1, description="number of epochs of a trial; null: the method's default")
     grace_epochs: int = Field(2, ge=1, description="number of epochs before ASHA may stop a trial")
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] | None = Field(
-        None, description="seeds of the final models, one each; null: training.seed alone"
-    )
+    seeds: Seeds | None = Field(None, description="seeds of the final models, one each; null: training.seed alone")
     seed: Seed = Field(0, description="seed of the search")
     resume: bool | Literal["auto"] = Field(
         "auto",

@@ -24,6 +24,7 @@ from texthash.corpora.readers import tables
 from texthash.corpora.readers.fields import is_missing
 from texthash.corpora.readers.rows import Table, documents
 from texthash.errors import CorpusError
+from texthash.member_errors import explain_first
 from texthash.progress import log_line, track, warn
 
 _HASH_BYTES = 8
@@ -154,9 +155,7 @@ def check_limits(document: Document, max_text_bytes: int) -> None:
     try:
         NewDocument.model_validate(new_document(document))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise CorpusError(f"{document.origin}: {where}: {first['msg']}.", "correct the row.") from error
+        raise CorpusError(f"{document.origin}: {explain_first(error, NewDocument)}.", "correct the row.") from error
 
 
 def check_filled(path: Path, rows: int) -> None:

@@ -15,12 +15,11 @@ import asyncio
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import Field, ValidationError
+from pydantic import Field
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from texthash.config import AutoscalingConfig, Section, ServiceConfig
-from texthash.errors import UsageError
+from texthash.config import AutoscalingConfig, Section, ServiceConfig, parse_section
 from texthash.index.releases.release import CURRENT, read_release
 from texthash.paths import StateDir, resolve_home
 from texthash.progress import log_line
@@ -76,10 +75,7 @@ def build(args: dict[str, Any]) -> serve.Application:
         TexthashError: No release exists in the state directory, or the release is damaged.
         ModelMismatchError: The model and the index of the release do not belong together.
     """
-    try:
-        parsed = ServeArgs.model_validate(args)
-    except ValidationError as error:
-        raise UsageError(f"the arguments of the service are wrong: {error}", "see deploy/serve.yaml.") from None
+    parsed = parse_section(ServeArgs, args, "the arguments of the service")
     Keys.of_environment()  # An invalid key is an error here, instead of one in the log of a replica.
     home = resolve_home(parsed.home)
     release = read_release(home, parsed.release)

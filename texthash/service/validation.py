@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any, get_args
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 
 from texthash.api.problems import MOST_ERRORS
 from texthash.errors import nearest_name
+from texthash.member_errors import explain
 from texthash.service.middleware.scope import path_of
 from texthash.service.problems import Problem, shortened
 
@@ -108,9 +108,10 @@ def from_validation(request: Request, error: RequestValidationError) -> Problem:
     if broken is not None:
         reason = broken.get("ctx", {}).get("error", broken["msg"])
         return Problem("malformed-json", f"the body cannot be read as JSON: {reason}.")
-    model = _body_model(request)
+    body = _body_type(request)
     errors = [
-        {"loc": list(item["loc"]), "msg": _message(item, model), "type": item["type"]} for item in invalid[:MOST_ERRORS]
+        {"loc": list(item["loc"]), "msg": explain(item, body, item["loc"][1:]), "type": item["type"]}
+        for item in invalid[:MOST_ERRORS]
     ]
     first = errors[0]
     where = ".".join(shortened(str(part)) for part in first["loc"])
@@ -134,45 +135,6 @@ def _unknown_parameter(name: str, known: Sequence[str]) -> str:
     return f"is not a parameter of this path; {hint}"
 
 
-def _message(item: Any, model: type[BaseModel] | None) -> str:
-    if item["type"] == "extra_forbidden" and model is not None:
-        name, owner = str(item["loc"][-1]), _model_at(model, item["loc"][1:-1])
-        if owner is not None:
-            return f"is not a member of this object; {_hint(shortened(name), owner)}"
-    if item["type"] == "model_attributes_type" and model is not None:
-        owner = _model_at(model, item["loc"][1:])
-        members = f"; its members: {', '.join(owner.model_fields)}" if owner is not None else ""
-        return f"must be an object{members}"
-    return str(item["msg"]).removeprefix("Value error, ")
-
-
-def _hint(name: str, owner: type[BaseModel]) -> str:
-    """Return a hint for an unknown member: the object that has it, else the nearest name."""
-    for member, field in owner.model_fields.items():
-        if any(name in inner.model_fields for inner in _models_in(field.annotation)):
-            return f"it belongs into {member!r}"
-    return nearest_name(name, owner.model_fields) if owner.model_fields else "this object takes no members"
-
-
-def _body_model(request: Request) -> type[BaseModel] | None:
+def _body_type(request: Request) -> Any:
     field = getattr(request.scope.get("route"), "body_field", None)
-    return next(_models_in(field.field_info.annotation), None) if field is not None else None
-
-
-def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel] | None:
-    """Return the model of the object at a location of a body; None if it has no model."""
-    current: type[BaseModel] | None = model
-    for part in location:
-        if isinstance(part, int):
-            continue
-        if current is None or part not in current.model_fields:
-            return None
-        current = next(_models_in(current.model_fields[part].annotation), None)
-    return current
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _models_in(part)
+    return field.field_info.annotation if field is not None else None

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field
 
 from texthash.config import (
     IRRELEVANT_TO_WEIGHTS,
+    LISTED_ONCE,
     Config,
     Preset,
     Section,
@@ -51,7 +52,7 @@ class MethodRow(Section):
 class EncoderRows(Section):
     """Rows of quantized vectors of a sentence encoder, without a learned hash function."""
 
-    cuts: tuple[Cut, ...] = ("sign", "centred_sign", "prefix", "itq")
+    cuts: Annotated[tuple[Cut, ...], LISTED_ONCE] = ("sign", "centred_sign", "prefix", "itq")
     bits: Widths | None = Field(None, description="code widths of prefix and itq; null: those of the study")
 
 
@@ -91,7 +92,7 @@ class Plan(Section):
     seeds: Seeds = (0,)
     methods: dict[str, MethodRow] = Field(default_factory=dict)
     encoders: dict[str, EncoderRows] = Field(default_factory=dict)
-    references: tuple[str, ...] = (TFIDF,)
+    references: Annotated[tuple[str, ...], LISTED_ONCE] = (TFIDF,)
     test: bool = False
     across: bool = False
     cpus_per_cell: int = Field(1, ge=1)

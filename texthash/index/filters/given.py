@@ -13,6 +13,7 @@ from texthash.api.facets import FacetOptions, Facets
 from texthash.api.filters import BoundedFilter, Filter
 from texthash.arguments import check_strings, shown
 from texthash.errors import UsageError
+from texthash.member_errors import explain_first
 
 _FILTER: TypeAdapter[Filter] = TypeAdapter(BoundedFilter)
 _FACETS: TypeAdapter[dict[str, FacetOptions]] = TypeAdapter(Facets)
@@ -36,7 +37,7 @@ def filter_of(given: Mapping[str, Any] | Filter | None, name: str = "filter") ->
     try:
         return _FILTER.validate_python(dict(given))
     except ValidationError as error:
-        raise _invalid(error, name, _EXAMPLE) from None
+        raise UsageError(f"{explain_first(error, Filter, name)}.", _EXAMPLE) from None
 
 
 def facets_of(given: str | Iterable[str] | Mapping[str, Any], name: str = "facets") -> dict[str, FacetOptions]:
@@ -61,13 +62,7 @@ def facets_of(given: str | Iterable[str] | Mapping[str, Any], name: str = "facet
     try:
         return _FACETS.validate_python(own)
     except ValidationError as error:
-        raise _invalid(error, name, remedy) from None
-
-
-def _invalid(error: ValidationError, name: str, remedy: str) -> UsageError:
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in (name, *first["loc"]))
-    return UsageError(f"{where}: {first['msg'].removeprefix('Value error, ')}.", remedy)
+        raise UsageError(f"{explain_first(error, dict[str, FacetOptions], name)}.", remedy) from None
 
 
 def filter_of_options(labels: Sequence[str] | None, text: str | None) -> dict[str, Any] | None:
