@@ -185,11 +185,17 @@ def _unsent(home: StateDir) -> list[Finding]:
     """Report runs that wait for a tracking server; no finding if there are none."""
     from texthash.tracking import Outbox
 
-    waiting = Outbox.of(home).pending()
-    if not waiting:
-        return []
-    found = f"{len(waiting)} with {sum(waiting.values())} entries in {Outbox.of(home).root}"
-    return [Finding("unsent runs", "warning", found, "start the MLflow server, then `texthash sync`.")]
+    outbox, findings = Outbox.of(home), []
+    if waiting := outbox.pending():
+        found = f"{len(waiting)} with {sum(waiting.values())} entries in {outbox.root}"
+        findings.append(Finding("unsent runs", "warning", found, "start the MLflow server, then `texthash sync`."))
+    if refused := outbox.refused():
+        found = (
+            f"{sum(refused.values())} of {len(refused)} runs, in refused.jsonl of {outbox.root / next(iter(refused))}"
+        )
+        remedy = "restore the runs in MLflow, then `texthash sync --refused`; or delete these files to give them up."
+        findings.append(Finding("refused entries", "warning", found, remedy))
+    return findings
 
 
 def _corpora(config: Config, home: StateDir) -> list[Finding]:

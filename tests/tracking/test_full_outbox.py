@@ -9,8 +9,9 @@ import pytest
 
 from tests.small_disk import small_disk
 from texthash.errors import as_user_error
+from texthash.tracking.failures import StoreFullError, StoreUnavailableError
 from texthash.tracking.outbox import Outbox
-from texthash.tracking.store import StoreFullError, StoreUnavailableError, client_of
+from texthash.tracking.store import client_of
 from texthash.tracking.unsent import ENTRIES, FILES, REFUSED, RunStart, read_entry
 
 AWAY = "http://127.0.0.1:1"

@@ -11,7 +11,8 @@ import pytest
 from tests.small_disk import small_disk
 from texthash.config import TrackingConfig
 from texthash.paths import StateDir
-from texthash.tracking.store import StoreError, check_store
+from texthash.tracking.failures import StoreError
+from texthash.tracking.store import check_store
 
 _CHECK = """
 import sys

@@ -15,7 +15,8 @@ from texthash.config import Config, TrackingConfig, parse_config
 from texthash.paths import StateDir
 from texthash.tracking import Tracker, check_store
 from texthash.tracking.address import PASSWORD_VARIABLE, full_address
-from texthash.tracking.store import StoreError, address_of, store_errors
+from texthash.tracking.failures import StoreError, store_errors
+from texthash.tracking.store import address_of
 
 SECRET = "hunter2-of-the-test"
 

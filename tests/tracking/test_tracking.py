@@ -18,7 +18,8 @@ from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
 from texthash.tracking import Run, Tracker, check_store, data_digest
-from texthash.tracking.store import StoreError, _client_of
+from texthash.tracking.failures import StoreError
+from texthash.tracking.store import _client_of
 from texthash.training.loop import EpochReport
 
 NAME = "texthash-small-random60-16"

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from texthash.tracking.outbox import Outbox
 from texthash.tracking.offline import mark_unavailable
-from texthash.tracking.store import StoreUnavailableError
+from texthash.tracking.failures import StoreUnavailableError
 outbox = Outbox(Path(sys.argv[1]))
 outbox.store_failed(sys.argv[2], StoreUnavailableError("the store does not answer", ""))
 for step in range(100):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
@@ -10,6 +11,7 @@ from texthash.cli.options import ConfigFile, Json, Overrides
 from texthash.cli.output import print_table
 from texthash.config import load_config
 from texthash.paths import resolve_home
+from texthash.progress import log_line
 
 
 def doctor(overrides: Overrides = None, config: ConfigFile = None, as_json: Json = False) -> None:
@@ -22,10 +24,20 @@ def doctor(overrides: Overrides = None, config: ConfigFile = None, as_json: Json
         raise typer.Exit(1)
 
 
-def sync(as_json: Json = False) -> None:
+def sync(
+    refused: Annotated[
+        bool, typer.Option("--refused", help="Send again what the server has refused, such as after a run is restored.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Send to the MLflow server what was logged while it was unavailable. Example: `texthash sync`"""
     from texthash.tracking import Outbox
 
     outbox = Outbox.of(resolve_home())
+    if refused:
+        outbox.send_refused_again()
     sent = outbox.send_all()
     print_table([{"run": outbox.server_id(run), "entries": count} for run, count in sent.items()], as_json)
+    if left := len(outbox.pending()):
+        log_line(f"{left} {'run has' if left == 1 else 'runs have'} entries that are not sent")
+        raise typer.Exit(1)

@@ -33,10 +33,14 @@ def register(experiment: Experiment, model: TrainedModel) -> str:
     experiment.tracker.outbox.flush(experiment.tracker.uri)
     model_id = model.model_id or model.run.model_id
     if model_id is None:
+        refused = model.run.run_id in experiment.tracker.outbox.refused()
+        why = "has refused it" if refused else "does not answer"
+        first = "restore its run in MLflow, or let the server take its files" if refused else "start the server"
+        sync = "texthash sync --refused" if refused else "texthash sync"
         raise StoreUnavailableError(
-            f"{model.name} cannot be registered: {experiment.tracker.uri} does not answer. It is trained, and stored "
+            f"{model.name} cannot be registered: {experiment.tracker.uri} {why}. It is trained, and stored "
             f"in {model.directory}.",
-            f"start the server; then `texthash sync` and `texthash index build {model.name}`.",
+            f"{first}; then `{sync}` and `texthash index build {model.name}`.",
         )
     version = experiment.tracker.registry.register(
         name,

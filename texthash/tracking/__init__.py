@@ -5,9 +5,10 @@ training workers) can write to one store. Objects of this room can be pickled; e
 """
 
 from texthash.tracking.environment import commit, data_digest
+from texthash.tracking.failures import StoreUnavailableError
 from texthash.tracking.outbox import Outbox, open_store
 from texthash.tracking.run import Run
-from texthash.tracking.store import StoreUnavailableError, check_store
+from texthash.tracking.store import check_store
 from texthash.tracking.tracker import Tracker
 
 __all__ = ["Outbox", "Run", "StoreUnavailableError", "Tracker", "check_store", "commit", "data_digest", "open_store"]

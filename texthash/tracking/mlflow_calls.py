@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import texthash
 from texthash.tracking import pyfunc_model
-from texthash.tracking.store import StoreError, StoreUnavailableError
+from texthash.tracking.failures import StoreError, StoreUnavailableError
 from texthash.uri import local_path_of
 
 if TYPE_CHECKING:

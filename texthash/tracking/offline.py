@@ -6,11 +6,14 @@ import time
 from pathlib import Path
 
 from texthash.progress import log_line
-from texthash.tracking.store import StoreUnavailableError, server_responds
+from texthash.tracking.failures import StoreError
+from texthash.tracking.store import server_responds
 
 RETRY_SECONDS = 15.0
+_LONGEST_WAIT = 40  # times RETRY_SECONDS, after failures that follow each other although the server responds
 
 _last_failure: dict[str, float] = {}  # monotonic time of the last failed attempt, by server
+_failures: dict[str, int] = {}  # calls that failed since the last one that did not, by server
 _notified: set[str] = set()
 
 
@@ -24,7 +27,7 @@ def reachable(uri: str) -> bool:
     last = _last_failure.get(uri)
     if last is None:
         return True
-    if time.monotonic() - last < RETRY_SECONDS:
+    if time.monotonic() - last < RETRY_SECONDS * min(2 ** (_failures.get(uri, 1) - 1), _LONGEST_WAIT):
         return False
     if server_responds(uri):
         del _last_failure[uri]
@@ -34,13 +37,19 @@ def reachable(uri: str) -> bool:
     return False
 
 
-def mark_unavailable(uri: str, error: StoreUnavailableError, outbox: Path) -> None:
+def mark_unavailable(uri: str, error: StoreError, outbox: Path) -> None:
     """Record that a server is unavailable, and report it with the directory that holds the entries meanwhile."""
     _last_failure[uri] = time.monotonic()
+    _failures[uri] = _failures.get(uri, 0) + 1
     notify_once(uri, outbox, error)
 
 
-def notify_once(uri: str, outbox: Path, error: StoreUnavailableError | None = None) -> None:
+def mark_available(uri: str) -> None:
+    """Record that a call to a server succeeded."""
+    _failures.pop(uri, None)
+
+
+def notify_once(uri: str, outbox: Path, error: StoreError | None = None) -> None:
     """Log, once per outage, that a server is unavailable and which directory holds the entries meanwhile."""
     if uri in _notified:
         return

@@ -12,34 +12,24 @@ gets an answer sends all entries.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import uuid
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
 from texthash.io.atomic import exclusive, write_json, write_text
 from texthash.io.folders import copy_whole
 from texthash.io.listing import matching
-from texthash.io.outputs import naming
 from texthash.paths import StateDir
 from texthash.progress import log_line
+from texthash.tracking import refused
+from texthash.tracking.failures import StoreError, StoreFullError, StoreUnavailableError
 from texthash.tracking.mlflow_calls import Entry, deliver
-from texthash.tracking.offline import known_unavailable, mark_unavailable, notify_once, reachable
-from texthash.tracking.store import (
-    StoreError,
-    StoreFullError,
-    StoreUnavailableError,
-    address_of,
-    check_store,
-    client_of,
-)
+from texthash.tracking.offline import known_unavailable, mark_available, mark_unavailable, notify_once, reachable
+from texthash.tracking.store import address_of, check_store, client_of, server_responds
 from texthash.tracking.unsent import (
     ENTRIES,
     FILES,
@@ -47,6 +37,8 @@ from texthash.tracking.unsent import (
     REFUSED,
     PendingRun,
     RunStart,
+    append_line,
+    lines_of,
     read_entry,
     read_pending,
     readable_pending,
@@ -54,6 +46,8 @@ from texthash.tracking.unsent import (
 
 PARENT = "mlflow.parentRunId"
 KEY = "texthash.key"
+# Codes of MLflow for an entry or a run that it does not accept, whoever keeps the store.
+_VERDICTS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "BAD_REQUEST")
 
 
 class Outbox:
@@ -101,7 +95,7 @@ class Outbox:
     def _is_unfinished(folder: Path) -> bool:
         """Return whether a run has unsent entries, of which the last one on its status does not say that it is done."""
         try:
-            lines = _lines(folder / ENTRIES)
+            lines = lines_of(folder / ENTRIES)
         except FileNotFoundError:
             return False
         return next(('"FINISHED"' not in line for line in reversed(lines) if line.startswith('{"op": "status"')), True)
@@ -111,8 +105,12 @@ class Outbox:
         counts = {}
         for folder in self._folders():
             with suppress(FileNotFoundError):  # another process has sent or removed it meanwhile
-                counts[folder.name] = len(_lines(folder / ENTRIES))
+                counts[folder.name] = len(lines_of(folder / ENTRIES))
         return counts
+
+    def refused(self) -> dict[str, int]:
+        """Return the number of entries by run that their server has rejected."""
+        return refused.counted(self.root)
 
     def uri(self, run_id: str) -> str:
         """Return the address of the server of a run with unsent entries.
@@ -141,19 +139,27 @@ class Outbox:
     def put(self, uri: str, run_id: str, entry: Entry) -> str | None:
         """Log an entry now, or keep it while the server is unavailable; return the result of :func:`deliver`.
 
+        An entry that the store rejects, for instance since somebody has deleted the run, is set aside and reported: the
+        work that it tells of goes on.
+
         Raises:
-            StoreError: The store rejects the entry.
+            StoreError: A store without a server fails.
         """
         if not self._is_pending(run_id) and not known_unavailable(uri):
             try:
                 return deliver(client_of(uri), self.server_id(run_id), self._translated(entry))
             except StoreUnavailableError as error:
                 self.store_failed(uri, error)
+            except StoreError as error:
+                if isinstance(error, StoreFullError) or not (uri.startswith("http") or error.code in _VERDICTS):
+                    raise
+                self._keep(uri, run_id, entry, refused_because=error)
+                return None
         self._keep(uri, run_id, entry)
         self.flush(uri)
         return None
 
-    def store_failed(self, uri: str, error: StoreUnavailableError) -> None:
+    def store_failed(self, uri: str, error: StoreError) -> None:
         """Record that a server is unavailable, and report that entries are kept here."""
         mark_unavailable(uri, error, self.root)
 
@@ -162,23 +168,53 @@ class Outbox:
     def send_all(self, uri: str | None = None) -> dict[str, int]:
         """Send the entries for one server or for all; return the number of entries sent by run.
 
+        A run that cannot be started on its server, or of which the server cannot take an entry, does not keep back the
+        others: its entries stay, and it is reported.
+
         Raises:
             StoreUnavailableError: A server does not answer.
             StoreFullError: The disk of a store is full; what is not sent stays.
         """
-        sent = {}
+        sent: dict[str, int] = {}
+        failed: StoreUnavailableError | None = None
         for run_id in self.pending():
             known = readable_pending(self.root, run_id)
             if known is not None and uri in (None, known.uri):  # without a record, another process has sent it
-                sent[run_id] = self._send(run_id)
+                try:
+                    sent[run_id] = self._send(run_id)
+                except StoreFullError:
+                    raise
+                except StoreError as error:
+                    if isinstance(error, StoreUnavailableError):
+                        if not server_responds(known.uri):
+                            raise
+                        failed = failed or error
+                    self._report_stuck(run_id, error)
+        if failed is not None:
+            raise failed
         return sent
+
+    def send_refused_again(self) -> None:
+        """Let the entries that a server has rejected be sent again, for instance after its run was restored."""
+        for run_id in self.refused():
+            with exclusive(self.root / ".lock"):
+                if refused.has_refused(self.root / run_id):
+                    refused.put_back(self.root / run_id)
+
+    def _report_stuck(self, run_id: str, error: StoreError) -> None:
+        folder = self.root / run_id
+        refused.report_once(
+            folder / ENTRIES,
+            f"run {run_id} cannot be sent: {error.problem}",
+            f"its entries stay in {folder}; `texthash sync` tries again, and deleting the directory gives them up",
+        )
 
     def flush(self, uri: str) -> None:
         """Send the entries for a server, if it answers."""
         if self.root.is_dir() and self.pending() and reachable(uri):
             try:
                 self.send_all(uri)
-            except StoreUnavailableError as error:
+            except (StoreUnavailableError, StoreFullError) as error:
                 self.store_failed(uri, error)
 
     def _send(self, run_id: str) -> int:
@@ -189,14 +225,14 @@ class Outbox:
                 return 0
             client = client_of(known.uri)
             server = known.server or self._start_on_server(run_id, known)
-            lines = _lines(folder / ENTRIES)
-            refused = 0
+            lines = lines_of(folder / ENTRIES)
+            rejected = 0
             for number, line in enumerate(lines):
                 try:
                     entry = read_entry(line, folder / FILES)
                 except ValueError as error:  # left by a process that was killed, or by damage of the disk
-                    refused += 1
-                    _append(folder / REFUSED, {"line": line, "refused": str(error)})
+                    rejected += 1
+                    refused.set_aside(folder, {"line": line}, str(error))
                     continue
                 try:
                     model = deliver(client, server, self._translated(entry, known.model))
@@ -205,22 +241,23 @@ class Outbox:
                         write_text(folder / ENTRIES, "".join(f"{left}\n" for left in lines[number:]))
                     raise
                 except StoreError as error:
-                    refused += 1
-                    _append(folder / REFUSED, {**entry, "refused": error.problem})
+                    rejected += 1
+                    refused.set_aside(folder, entry, error.problem)
                     continue
                 if model:
                     known = replace(known, server=server, model=model)
                     write_json(folder / RECORD, asdict(known))
             (folder / ENTRIES).unlink()
-            shutil.rmtree(folder / FILES, ignore_errors=True)
-        log_line(f"mlflow: {known.uri} answers again: {len(lines) - refused} entries of run {server} were sent")
-        if refused:
-            log_line(f"mlflow: {refused} entries of run {server} were refused; they are in {folder / REFUSED}")
+            refused.remove_sent_files(folder)
+        log_line(f"mlflow: {known.uri} answers again: {len(lines) - rejected} entries of run {server} were sent")
+        mark_available(known.uri)
+        if rejected:
+            log_line(f"mlflow: {rejected} entries of run {server} were refused; they are in {folder / REFUSED}")
         elif known.start is None and known.model is None:  # a run started or a model logged offline needs the record
             with exclusive(self.root / ".lock"):
-                if not (folder / ENTRIES).is_file():
+                if not (folder / ENTRIES).is_file() and not refused.has_refused(folder):
                     shutil.rmtree(folder, ignore_errors=True)
-        return len(lines) - refused
+        return len(lines) - rejected
 
     def _start_on_server(self, run_id: str, known: PendingRun) -> str:
         """Start the run on its server, after its parent, unless a run with its key exists there; return its id."""
@@ -253,14 +290,23 @@ class Outbox:
 
     # -- files ------------------------------------------------------------------------------------------------
 
-    def _keep(self, uri: str, run_id: str, entry: Entry) -> None:
+    def _keep(self, uri: str, run_id: str, entry: Entry, refused_because: StoreError | None = None) -> None:
         folder = self.root / run_id
         with exclusive(self.root / ".lock"):
             if not (folder / RECORD).is_file():
                 write_json(folder / RECORD, asdict(PendingRun(uri, run_id)))
             if entry["op"] == "artifact":
                 entry = {**entry, "path": str(_copy_of(Path(entry["path"]), folder / FILES))}
-            _append(folder / ENTRIES, entry)
+            if refused_because is None:
+                append_line(folder / ENTRIES, entry)
+                return
+            refused.set_aside(folder, entry, refused_because.problem)
+        refused.report_once(
+            folder / REFUSED,
+            f"{uri} refuses entries of run {run_id}: {refused_because.problem}",
+            f"the command continues; they are kept in {folder / REFUSED}. `texthash sync --refused` sends them again, "
+            f"for instance after `mlflow runs restore --run-id {self.server_id(run_id)}` of a deleted run",
+        )
 
     def _is_pending(self, run_id: str) -> bool:
         return (self.root / run_id / ENTRIES).is_file()
@@ -282,20 +328,6 @@ def _copy_of(path: Path, folder: Path) -> Path:
     target.parent.mkdir(parents=True)
     copy_whole(path, target)
     return target
-
-
-def _append(path: Path, value: Mapping[str, Any]) -> None:
-    """Append a line of JSON, on a line of its own even if a killed process has left half of one."""
-    line = (json.dumps(value) + "\n").encode()
-    with naming(path), path.open("a+b") as file:
-        if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
-            line = b"\n" + line
-        file.write(line)
-
-
-def _lines(path: Path) -> list[str]:
-    """Return the lines of a file; bytes that are not UTF-8 are replaced, so that only their line is broken."""
-    return [line for line in path.read_bytes().decode(errors="replace").split("\n") if line]
 
 
 def open_store(config: TrackingConfig, home: StateDir) -> str:

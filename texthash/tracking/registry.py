@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from texthash.errors import TexthashError
 from texthash.io.outputs import is_writable
 from texthash.tracking.address import full_address
+from texthash.tracking.failures import StoreError, store_errors
 from texthash.tracking.run import Run
-from texthash.tracking.store import StoreError, as_text, client_of, store_errors
+from texthash.tracking.store import as_text, client_of
 from texthash.uri import local_path_of
 
 if TYPE_CHECKING:

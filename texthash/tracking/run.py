@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.progress import log_line
 from texthash.tracking.environment import data_digest
+from texthash.tracking.failures import StoreError
 from texthash.tracking.mlflow_calls import deliver
 from texthash.tracking.outbox import Outbox
-from texthash.tracking.store import StoreError, as_text, client_of
+from texthash.tracking.store import as_text, client_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -5,97 +5,37 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
 from texthash.config import TrackingConfig
-from texthash.errors import TexthashError, is_no_access
+from texthash.errors import is_no_access
 from texthash.paths import StateDir
 from texthash.tracking.address import StoreAddress, full_address
+from texthash.tracking.failures import (
+    CREDENTIALS,
+    SERVER_ERROR,
+    StoreError,
+    StoreUnavailableError,
+    first_line,
+    is_denied,
+    is_no_verdict,
+    is_unavailable,
+    store_errors,
+)
 from texthash.tracking.moved import adopt_artifacts
 from texthash.tracking.schema import SQLITE, check_writable, ensure_schema, schema_lock
-from texthash.uri import scrubbed, without_secrets
 
 if TYPE_CHECKING:
     import httpx
     from mlflow import MlflowClient
 
 
-_NO_SPACE = re.compile("database or disk is full|No space left on device|Disk quota exceeded")
-_ASIDE = "(raised as a result of"  # a line that SQLAlchemy puts before the cause
 _PROBE_SECONDS = 3.0
-_SERVER_ERROR = 500  # statuses from here on report an error of the server
-
-
-class StoreError(TexthashError):
-    """Failure of the store, or a request that it rejected.
-
-    Attributes:
-        code: MLflow's error code, for instance ``RESOURCE_DOES_NOT_EXIST``.
-    """
-
-    def __init__(self, problem: str, remedy: str = "", code: str = "") -> None:
-        super().__init__(problem, remedy)
-        self.code = code
-
-
-class StoreUnavailableError(StoreError):
-    """Temporary failure: the store's server does not answer, or answers with a server error."""
-
-
-class StoreFullError(StoreError):
-    """Temporary failure: the disk of the store, or of its artifacts, is full."""
-
-
-@contextmanager
-def store_errors(uri: str, what: str) -> Iterator[None]:
-    """Convert MLflow's exceptions to :class:`StoreError`, with one line that names the store and the call."""
-    from mlflow.exceptions import MlflowException
-    from requests.exceptions import RequestException
-
-    try:
-        yield
-    except (MlflowException, RequestException) as error:
-        kind: type[StoreError] = StoreUnavailableError if _is_unavailable(error) else StoreError
-        why = _first_line(error, uri)
-        remedy = "check that tracking.uri is right, that the store runs, and that it has disk space and write access"
-        if _NO_SPACE.search(str(error)):  # the cause is in the middle of a long text, and known by nothing else
-            kind, why = StoreFullError, f"the disk is full: {why}"
-            remedy = "make room on the disk of the store, or of its artifacts"
-        raise kind(
-            f"the MLflow store {without_secrets(uri)} failed in {what}: {why}",
-            f"{remedy}; then run the command again.",
-            getattr(error, "error_code", ""),
-        ) from error
-
-
-def _first_line(error: BaseException, uri: str) -> str:
-    """Return the first line of an error's message that names the cause, without the secrets of the store's address."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return scrubbed(next((line for line in lines if not line.startswith(_ASIDE)), lines[0]), full_address(uri))
-
-
-def _is_unavailable(error: BaseException) -> bool:
-    """Return True if the cause of an error is an unreachable server or a server error; follows the chain of causes."""
-    import httpx
-    from requests.exceptions import ConnectionError as NotConnected
-    from requests.exceptions import RetryError, Timeout
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, NotConnected | RetryError | Timeout | httpx.TransportError):
-            return True
-        answer = getattr(cause, "response", None)
-        if answer is not None and answer.status_code >= _SERVER_ERROR:
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+_SEARCH = "/api/2.0/mlflow/experiments/search"
 
 
 class _Client:
@@ -170,9 +110,9 @@ def check_store(config: TrackingConfig, home: StateDir, *, written: bool = True)
         client_of(uri).search_experiments(max_results=1)
     except (StoreError, SQLAlchemyError, sqlite3.Error, httpx.HTTPError, OSError, ImportError) as error:
         reason = (error.__cause__ or error) if isinstance(error, StoreError) else error
-        kind = StoreUnavailableError if uri.startswith("http") and _is_unavailable(error) else StoreError
+        kind = StoreUnavailableError if uri.startswith("http") and is_unavailable(error) else StoreError
         raise kind(
-            f"the MLflow store {uri} cannot be used: {_first_line(reason, uri)}",
+            f"the MLflow store {uri} cannot be used: {first_line(reason, uri)}",
             _store_remedy(uri, reason),
         ) from error
     return uri
@@ -185,6 +125,13 @@ def _store_remedy(uri: str, reason: BaseException) -> str:
             "grant access to the file of the store and to its directory, or set TEXTHASH_HOME to a directory that can "
             "be written, or tracking.uri to another store."
         )
+    if is_denied(reason):
+        return f"{CREDENTIALS}."
+    if uri.startswith("http") and is_no_verdict(reason):
+        return (
+            "correct tracking.uri: what answers there is not an MLflow server, but perhaps the sign-in page of a "
+            "proxy, or another path (null keeps runs in SQLite under TEXTHASH_HOME)."
+        )
     if uri.startswith("http"):
         return "start the server, or correct tracking.uri (null keeps runs in SQLite under TEXTHASH_HOME)."
     return (
@@ -194,15 +141,26 @@ def _store_remedy(uri: str, reason: BaseException) -> str:
 
 
 def server_responds(uri: str) -> bool:
-    """Return True if the server of a store responds now; a store without a server always counts as available."""
+    """Return True if the server of a store takes calls now; a store without a server always counts as available.
+
+    Its health says little: a proxy may answer in its place, or the database behind it hang.
+    """
     import httpx
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request, verify_rest_response
 
     if not uri.startswith("http"):
         return True
     try:
-        return _probe(uri, _PROBE_SECONDS).status_code < _SERVER_ERROR
-    except httpx.HTTPError:
+        if _probe(uri, _PROBE_SECONDS).status_code >= SERVER_ERROR:
+            return False
+        login, once = get_default_host_creds(full_address(uri)), {"max_retries": 0, "timeout": _PROBE_SECONDS}
+        answer = http_request(login, _SEARCH, "POST", json={"max_results": 1}, **once)
+        verify_rest_response(answer, _SEARCH)
+    except (httpx.HTTPError, MlflowException):
         return False
+    return True
 
 
 def _probe(uri: str, seconds: float) -> httpx.Response:

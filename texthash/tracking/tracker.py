@@ -15,11 +15,12 @@ from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
 from texthash.paths import StateDir
 from texthash.tracking.environment import environment_tags
+from texthash.tracking.failures import StoreError, StoreUnavailableError
 from texthash.tracking.offline import reachable
 from texthash.tracking.outbox import KEY, PARENT, Outbox, RunStart, open_store
 from texthash.tracking.registry import Registry
 from texthash.tracking.run import Run
-from texthash.tracking.store import StoreError, StoreUnavailableError, as_text, client_of
+from texthash.tracking.store import as_text, client_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

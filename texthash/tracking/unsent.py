@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import from_json
 
 from texthash.errors import TexthashError
+from texthash.io.outputs import naming
 from texthash.io.records import read_typed
 from texthash.progress import log_line
 from texthash.tracking.mlflow_calls import Entry
@@ -155,3 +159,17 @@ def _check_model(directory: Path) -> None:
     found = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
     if found != set(MODEL_FILES):
         raise ValueError(f"{directory} does not hold a saved model and nothing else")
+
+
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Append a line of JSON, on a line of its own even if a killed process has left half of one."""
+    line = (json.dumps(value) + "\n").encode()
+    with naming(path), path.open("a+b") as file:
+        if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            line = b"\n" + line
+        file.write(line)
+
+
+def lines_of(path: Path) -> list[str]:
+    """Return the lines of a file; bytes that are not UTF-8 are replaced, so that only their line is broken."""
+    return [line for line in path.read_bytes().decode(errors="replace").split("\n") if line]
