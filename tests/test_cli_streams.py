@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
+
+from texthash.cli.running import run_app
+from texthash.config import TrackingConfig
+from texthash.paths import StateDir
+from texthash.tracking import Tracker
 
 
 def _run(command: str, home: Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -66,3 +73,22 @@ def test_ctrl_c_while_the_commands_are_imported_shows_no_traceback(tmp_path: Pat
     (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
     done = _run(f"PYTHONPATH={tmp_path}:$PYTHONPATH $texthash --version", tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_the_run_of_a_command_in_order(number: signal.Signals, tmp_path: Path) -> None:
+    tracker = Tracker(TrackingConfig(), StateDir(tmp_path))
+    runs, app = [], typer.Typer()
+
+    @app.command()
+    def command() -> None:
+        with tracker.start("a run") as run:
+            runs.append(run)
+            try:
+                os.kill(os.getpid(), number)
+                signal.pause()
+            finally:
+                os.kill(os.getpid(), number)  # a second one does not disturb the end
+
+    assert run_app(app, []) == 128 + number
+    assert runs[0].status == "KILLED"

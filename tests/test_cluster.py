@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from texthash.processes import leave_on_signals
+from texthash.interrupts import leave_on_signals
 
 PROGRAM = """
 import os

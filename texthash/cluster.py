@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 import psutil
 
 from texthash.errors import TexthashError
+from texthash.interrupts import leave_on_signals
 from texthash.private import scratch, use_token
-from texthash.processes import adopt_orphans, alive, command_of, descendants, end, has_open, leave_on_signals, name_of
+from texthash.processes import adopt_orphans, alive, command_of, descendants, end, has_open, name_of
 from texthash.progress import log_line, warn
 
 _OBJECT_STORE_BYTES = 500_000_000

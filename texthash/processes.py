@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import psutil
 
@@ -83,35 +79,6 @@ def end(processes: Iterable[psutil.Process], grace_s: float = _GRACE_S) -> None:
         _quietly(process.terminate)
     _, left = psutil.wait_procs(waiting, timeout=grace_s)
     kill(left, grace_s)
-
-
-@contextmanager
-def leave_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP leave the block as Ctrl-C does, and the program with their status: 143 and 129.
-
-    SIGHUP stays ignored where it is. Only the main thread can do this; in another one nothing is changed.
-    """
-    before: dict[int, Any] = {}
-    received: list[int] = []
-
-    def interrupt(number: int, _: Any) -> None:
-        received.append(number)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        wanted = (signal.SIGTERM, signal.SIGHUP)
-        before = {one: signal.getsignal(one) for one in wanted if signal.getsignal(one) is not signal.SIG_IGN}
-        for number in before:
-            signal.signal(number, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        if received:
-            sys.exit(128 + received[0])
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: one that is not of Python
 
 
 def listener(port: int) -> psutil.Process | None:

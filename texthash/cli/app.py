@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated
@@ -60,6 +61,7 @@ app.add_typer(corpora.corpora_app, name="corpora")
 app.add_typer(methods.methods_app, name="methods")
 app.add_typer(studies.study_app, name="study")
 _VERBOSE = {"traceback": False}
+_SIGNALLED = (INTERRUPTED, 128 + signal.SIGTERM, 128 + signal.SIGHUP)
 
 
 def _show_version(wanted: bool) -> None:
@@ -86,6 +88,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ensure_utf8()
         name_output()
     status = run_app(app, arguments, lambda: _VERBOSE["traceback"])
-    if status == INTERRUPTED:  # of typer too
+    if status in _SIGNALLED:
         log_line("interrupted; run the same command again to resume")
     sys.exit(status)

@@ -14,6 +14,7 @@ import typer
 from texthash.cli.blank import refuse_blank
 from texthash.cli.streams import drop_output, output_error
 from texthash.errors import UsageError, as_user_error, exit_status
+from texthash.interrupts import leave_on_signals
 from texthash.logging import show
 from texthash.progress import log_line
 
@@ -40,7 +41,9 @@ def report_error(error: Exception, verbose: bool = False) -> int | None:
 def run_app(
     app: typer.Typer, arguments: Sequence[str] | None = None, verbose: Callable[[], bool] = lambda: False
 ) -> int:
-    """Run a typer application and return the exit status: 0 done, 1 failed, 2 wrong use, 130 after Ctrl-C.
+    """Run a typer application and return the exit status: 0 done, 1 failed, 2 wrong use, 128 + n after a signal n.
+
+    SIGTERM and SIGHUP end a command as Ctrl-C does, so that its run in MLflow and its locks are left in order.
 
     Args:
         app: The application.
@@ -48,6 +51,12 @@ def run_app(
         verbose: Returns whether tracebacks are printed; called when an error occurs.
     """
     show()
+    with leave_on_signals() as received:
+        status = _run(app, arguments, verbose)
+    return 128 + received[0] if received else status
+
+
+def _run(app: typer.Typer, arguments: Sequence[str] | None, verbose: Callable[[], bool]) -> int:
     try:
         os.getcwd()  # Without a working directory no relative path has a meaning, and torch cannot be loaded.
         status = _command(app)(arguments, standalone_mode=False)
