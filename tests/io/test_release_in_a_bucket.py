@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.io.store import Store
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.deployment.champion import releasing
 from texthash.deployment.model_refs import saved_hasher
-from texthash.errors import TexthashError
+from texthash.errors import StorageUnavailableError, TexthashError, as_user_error
 from texthash.index.releases.backup import back_up, restore_backup
 from texthash.index.releases.publish import ReleaseMovedError, advance, hand_over, publish, rollback, switch_to
 from texthash.index.releases.release import (
@@ -129,6 +130,24 @@ def test_the_pointer_moves_and_moves_back(released: StateDir, node: Node, small_
     with releasing(released):
         third = hand_over(released, lambda current: current)
     assert read_pointer(released) == {"release": third.name, "previous": second.name}
+
+
+def test_a_rollback_judges_no_release_while_the_store_refuses(
+    released: StateDir, store: Store, small_hasher: Path
+) -> None:
+    index = released.path(read_release(released).index_uri)
+    for _ in range(2):
+        publish(released, small_hasher, index)
+    pointer = read_pointer(released)
+    for name in ("releases/current", "releases/r000003.json", "models/", "_versions/"):
+        store.fault = lambda request, name=name: (400, "ExpiredToken") if name in request["PATH_INFO"] else None
+        for look in (rollback, partial(verify, sample=1)):
+            with pytest.raises(Exception) as error:  # noqa: PT011  (ours, or the client's own in any of its forms)
+                look(released)
+            assert isinstance(as_user_error(error.value), StorageUnavailableError), error.value
+        store.reset()
+        assert read_pointer(released) == pointer
+    assert [release.name for release in list_releases(released)] == ["r000001", "r000002", "r000003"]
 
 
 def test_a_hand_over_during_which_a_write_is_published_is_refused(released: StateDir) -> None:

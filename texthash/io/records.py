@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, StringConstraints, TypeAdapter, ValidationError
 
-from texthash.errors import TexthashError
+from texthash.errors import StorageUnavailableError, TexthashError
 from texthash.io.conditional import read_object
 from texthash.progress import log_line
 
@@ -52,6 +52,7 @@ def read_all(paths: Iterable[Path], read: Callable[[Path], T], *, broken: Litera
         broken: Raise the error of the first broken record, or log the errors and leave these records out.
 
     Raises:
+        StorageUnavailableError: An object store does not answer.
         TexthashError: A record is broken, and ``broken`` is ``"raise"``.
     """
     for path in paths:
@@ -59,6 +60,8 @@ def read_all(paths: Iterable[Path], read: Callable[[Path], T], *, broken: Litera
             record = read(path)
         except FileNotFoundError:
             continue
+        except StorageUnavailableError:
+            raise
         except TexthashError as error:
             if not path.exists():
                 continue
@@ -99,6 +102,8 @@ def is_record(path: Path) -> bool:
     """Return whether a file holds a whole mapping in JSON, not a part, as a full disk leaves one that is not atomic."""
     try:
         read_record(path, "")
+    except StorageUnavailableError:
+        raise
     except TexthashError:
         return False
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -252,10 +252,13 @@ def rollback(home: StateDir) -> Release:
     Only the pointer moves: no file of an index changes, and almost no disk space is needed.
 
     Raises:
+        StorageUnavailableError: An object store does not answer, which says nothing of the releases in it.
         TexthashError: There is no earlier release, or none of them can be opened.
     """
     try:
         pointer = read_pointer(home)
+    except StorageUnavailableError:
+        raise
     except TexthashError as error:
         log_line(f"rollback: {error.problem}")
         pointer = {"release": None, "previous": None}
@@ -304,6 +307,8 @@ def _set_aside_unreadable(home: StateDir, name: str) -> None:
     path = releases_path(home) / f"{name}.json"
     try:
         read_release(home, name)
+    except StorageUnavailableError:
+        raise
     except TexthashError as error:
         if path.exists():
             path.rename(path.with_suffix(".broken.json"))
@@ -318,6 +323,8 @@ def _ancestors(home: StateDir, name: str | None, names: Collection[str]) -> Iter
         yield current
         try:
             following = read_release(home, current).parent
+        except StorageUnavailableError:
+            raise
         except TexthashError:
             older = [other for other in names if _version(other) < _version(current)]
             following = max(older, key=_version, default=None)
@@ -329,15 +336,21 @@ def _version(name: str) -> int:
 
 def _without_parent(home: StateDir, names: Collection[str]) -> Iterator[str]:
     for name in names:
-        with suppress(TexthashError):  # A release with an unreadable record cannot be opened.
+        try:
             if read_release(home, name).parent is None:
                 yield name
+        except StorageUnavailableError:
+            raise
+        except TexthashError:
+            continue  # A release with an unreadable record cannot be opened.
 
 
 def _fault(home: StateDir, name: str) -> str | None:
     """Return the reason why a release cannot be served, or None if it can."""
     try:
         read_release(home, name).try_out(home)
+    except StorageUnavailableError:
+        raise
     except TexthashError as error:
         return error.problem
     return None

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from texthash.errors import TexthashError
+from texthash.errors import StorageUnavailableError, TexthashError
 from texthash.index.releases.release import Release, list_releases, read_pointer, read_release
 from texthash.index.releases.snapshots import snapshot_releases
 from texthash.index.storage.arrow_schema import KNOWN, VECTOR, codes_of, known_of, vectors_of
@@ -109,6 +109,8 @@ def _found(name: str, look: Callable[[], str]) -> Finding:
     try:
         with reading("a file"):
             return Finding(name, True, look())
+    except StorageUnavailableError:
+        raise
     except TexthashError as error:
         return Finding(name, False, error.problem)
 
