@@ -38,6 +38,23 @@ _REFUSAL = re.compile(
 RENEW_CREDENTIALS = (
     "renew the AWS_ credentials, or those of the nodes' role, then run the same command again: it resumes."
 )
+_OTHER_REGION = ("the bucket is in another region", "set AWS_DEFAULT_REGION to the region of the bucket.")
+# Codes by which an object store refuses a request for a reason that only the user can remove.
+_REFUSALS = {
+    "AccessDenied": (
+        "it does not allow this to the present credentials",
+        "allow them to read, list, write and delete objects there, or use others (AWS_ACCESS_KEY_ID, "
+        "AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, or the role of the nodes); then run the same command again: it "
+        "resumes.",
+    ),
+    "RequestTimeTooSkewed": (
+        "the clock of this machine differs from that of the store",
+        "correct the clock (NTP), then run the same command again: it resumes.",
+    ),
+    "PermanentRedirect": _OTHER_REGION,
+    "AuthorizationHeaderMalformed": _OTHER_REGION,
+    "IllegalLocationConstraintException": _OTHER_REGION,
+}
 
 
 class TexthashError(Exception):
@@ -160,6 +177,8 @@ def _has_working_directory() -> bool:
 
 def _store_error(cause: BaseException) -> TexthashError:
     """Describe an error of the client of an object store."""
+    if (refusal := store_refusal(cause)) is not None:
+        return StorageUnavailableError(f"the object store refuses a request: {refusal[0]}: {cause}", refusal[1])
     if refuses_credentials(cause):
         return StorageUnavailableError(
             f"the object store refuses a request, as it does when credentials have expired: {cause}",
@@ -168,6 +187,12 @@ def _store_error(cause: BaseException) -> TexthashError:
     return StorageUnavailableError(
         f"the object store cannot be used: {cause}", "set AWS_ENDPOINT_URL and the AWS_ credentials of the store."
     )
+
+
+def store_refusal(error: BaseException) -> tuple[str, str] | None:
+    """Return reason and remedy of a refusal by an object store, by its code; None if that names none of those known."""
+    answer: dict[str, dict[str, object]] = getattr(error, "response", None) or {}
+    return _REFUSALS.get(str(answer.get("Error", {}).get("Code", "")))
 
 
 def refuses_credentials(error: BaseException) -> bool:

@@ -30,6 +30,7 @@ class Store:
             answer it.
         ignores: Headers that the store does not know.
         lose: Number of writes that take effect, but whose answer is an error.
+        shorten: Number of reads whose answer ends in the middle.
         requests: Method and path of each request.
         sent: Bytes of the answers to reads, by path.
     """
@@ -42,6 +43,7 @@ class Store:
         self.fault: Fault = lambda _: None
         self.ignores: tuple[str, ...] = ()
         self.lose = 0
+        self.shorten = 0
         self.requests: list[tuple[str, str]] = []
         self.sent: Counter[str] = Counter()
 
@@ -90,6 +92,9 @@ class Store:
                     body = b"".join(answer(request, start))
                     if request["REQUEST_METHOD"] == "GET":
                         self.sent[request["PATH_INFO"]] += len(body)
+                        if self.shorten:
+                            self.shorten -= 1
+                            body = body[: len(body) // 2]
                     return [body]
             status, code = failed
             if failed == CUT:

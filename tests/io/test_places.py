@@ -19,11 +19,13 @@ from upath import UPath
 
 from tests.io.store import Store, child_environment
 from texthash import doctor
-from texthash.errors import TexthashError, UsageError, as_user_error
+from texthash.corpora.preparation import steps as preparation
+from texthash.errors import StorageUnavailableError, TexthashError, UsageError, as_user_error
 from texthash.io import conditional, folders
 from texthash.io.conditional import CredentialsError, StoreBusyError, UnknownOutcomeError
 from texthash.io.leases import LeaseHeldError, LeaseLostError, acquire, holder_of, lease
 from texthash.io.places import ABSENT, create, read, swap
+from texthash.io.records import is_record
 from texthash.paths import StateDir, as_path
 
 _MOVER = """
@@ -302,6 +304,14 @@ def test_a_store_that_stays_busy_is_named(store: Store) -> None:
         read(path)
 
 
+def test_an_answer_that_ends_in_the_middle_is_asked_for_again(store: Store) -> None:
+    path = as_path(f"{store.bucket()}/current")
+    assert swap(path, {"at": 0}, ABSENT)
+    store.shorten = 2
+    assert read(path)[0] == {"at": 0}
+    assert not store.shorten
+
+
 def test_a_write_whose_answer_is_lost_counts_once(store: Store) -> None:
     path = as_path(f"{store.bucket()}/current")
     assert swap(path, {"at": 0}, ABSENT)
@@ -344,11 +354,47 @@ def test_credentials_that_expire_during_a_run_are_named(store: Store) -> None:
     with pytest.raises(CredentialsError, match="refuses the credentials: ExpiredToken: they have expired") as error:
         read(path)
     assert "AWS_SESSION_TOKEN" in error.value.remedy
-    with pytest.raises(OSError) as plain:  # noqa: PT011  (the client's own error, in any of its forms)
-        (path.parent / "data").read_bytes()
-    shown = as_user_error(plain.value)
-    assert shown is not None
-    assert "expired" in str(shown)
+    with pytest.raises(CredentialsError):
+        is_record(path)  # not that it is broken
+    assert "expired" in _shown_when_read(path.parent / "data")
+
+
+def _shown_when_read(path: Path) -> str:
+    """What is shown of the client's own error, in any of its forms."""
+    with pytest.raises(OSError) as error:  # noqa: PT011
+        path.read_bytes()
+    return str(as_user_error(error.value))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason", "remedy"),
+    [
+        (403, "AccessDenied", "does not allow this to the present credentials", "write and delete objects"),
+        (403, "RequestTimeTooSkewed", "the clock of this machine", "NTP"),
+        (301, "PermanentRedirect", "in another region", "AWS_DEFAULT_REGION"),
+        (400, "AuthorizationHeaderMalformed", "in another region", "AWS_DEFAULT_REGION"),
+    ],
+)
+def test_a_refusal_is_named_with_its_remedy(store: Store, status: int, code: str, reason: str, remedy: str) -> None:
+    path = as_path(f"{store.bucket()}/current")
+    assert create(path, {})
+    store.fault = lambda request: (status, code) if request["REQUEST_METHOD"] == "GET" else None
+    with pytest.raises(StorageUnavailableError, match=rf"/current: .*{reason}.*{code}") as error:
+        read(path)
+    assert remedy in error.value.remedy
+    shown = _shown_when_read(path)
+    assert reason in shown
+    assert remedy in shown
+    with pytest.raises(StorageUnavailableError, match=rf"preparing .*{reason}"), preparation._explained(path):
+        path.read_bytes()
+
+
+def test_of_a_bucket_that_can_only_be_read_the_refused_write_is_named(store: Store) -> None:
+    path = as_path(f"{store.bucket()}/current")
+    store.fault = lambda request: None if request["REQUEST_METHOD"] in ("GET", "HEAD") else (403, "AccessDenied")
+    with pytest.raises(StorageUnavailableError, match="PutObject"):
+        create(path, {})
+    assert read(path)[0] is None
 
 
 def test_a_missing_bucket_is_named(store: Store) -> None:

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from texthash.errors import StorageUnavailableError, TexthashError, UsageError
+from texthash.errors import StorageUnavailableError, TexthashError, UsageError, store_refusal
 from texthash.progress import log_line
 
 _PROTOCOLS = ("s3", "s3a")
 _ATTEMPT = "attempt"
 _EXPIRED = ("ExpiredToken", "TokenRefreshRequired", "RequestExpired", "ExpiredTokenException", "InvalidToken")
-_REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403")
+_REFUSED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "403")
 # The store did not do what was asked for, and says that it may be asked again.
 _LATER = ("SlowDown", "503", "ServiceUnavailable", "RequestLimitExceeded", "Throttling", "ConditionalRequestConflict")
 _CONFLICT, _MISSING, _SERVER_FAULT = 412, 404, 500
@@ -43,6 +43,10 @@ class StoreBusyError(StorageUnavailableError):
 
 class CredentialsError(StorageUnavailableError):
     """Error raised when an object store refuses the credentials, such as those that expire during a run."""
+
+
+class NoBucketError(StorageUnavailableError, UsageError):
+    """Error raised when there is no bucket of a name, or none any more."""
 
 
 @contextmanager
@@ -101,10 +105,8 @@ def check_conditional(path: Path) -> None:
     if (endpoint, bucket) in _checked:
         return
     probe = path.with_name(f".probe-{uuid.uuid4().hex}")
-    try:
-        ignored = _ignored_condition(probe)
-    finally:
-        _send(probe, "delete_object")
+    ignored = _ignored_condition(probe)
+    _send(probe, "delete_object")
     if ignored:
         raise UsageError(
             f"the bucket {bucket} at {endpoint} has no conditional writes: {ignored}, so two processes could both "
@@ -172,7 +174,14 @@ def _send(path: Path, method: str, uncertain: list[int] | None = None, **argumen
         uncertain: Number of attempts that may have arrived, counted into its only item.
         arguments: Further arguments of the call.
     """
-    from botocore.exceptions import ClientError, HTTPClientError, NoCredentialsError, TokenRetrievalError
+    from aiohttp import ClientPayloadError
+    from botocore.exceptions import (
+        ClientError,
+        FlexibleChecksumError,
+        HTTPClientError,
+        NoCredentialsError,
+        TokenRetrievalError,
+    )
     from botocore.exceptions import ConnectionError as NoConnectionError
     from fsspec.asyn import sync
 
@@ -194,7 +203,8 @@ def _send(path: Path, method: str, uncertain: list[int] | None = None, **argumen
             cause: Exception = error
         except (NoCredentialsError, TokenRetrievalError) as error:
             raise _credentials(path, str(error)) from error
-        except (HTTPClientError, NoConnectionError, OSError) as error:
+        # The last two: an answer that ends too early, or is another one than was stored.
+        except (HTTPClientError, NoConnectionError, OSError, ClientPayloadError, FlexibleChecksumError) as error:
             reason, cause = f"{type(error).__name__}: {error}", error
         if time.monotonic() + wait > deadline:
             raise StoreBusyError(
@@ -225,7 +235,7 @@ def _explained(error: Any, path: Path) -> bool:
         raise _ConflictError from error
     if code == "NoSuchBucket":
         bucket = _bucket_and_key(path)[0]
-        raise UsageError(f"there is no bucket {bucket} at {_endpoint(path)}.", "create it, or correct the address.")
+        raise NoBucketError(f"there is no bucket {bucket} at {_endpoint(path)}.", "create it, or correct the address.")
     if status == _MISSING:
         raise _NotThereError from error
     if code in ("NotImplemented", "501"):
@@ -234,11 +244,15 @@ def _explained(error: Any, path: Path) -> bool:
         raise _credentials(path, f"{code}: they have expired") from error
     if code in _REFUSED:
         raise _credentials(path, str(error)) from error
+    if (refusal := store_refusal(error)) is not None:
+        raise StorageUnavailableError(f"{path}: {refusal[0]}: {error}", refusal[1]) from error
     if code in _LATER:
         return True
     if status >= _SERVER_FAULT:
         return False
-    raise TexthashError(f"{path}: the object store refuses a request: {error}", "see its log.") from error
+    raise StorageUnavailableError(
+        f"{path}: the object store refuses a request: {error}", "see its documentation for this code, and its log."
+    ) from error
 
 
 def _credentials(path: Path, reason: str) -> CredentialsError:

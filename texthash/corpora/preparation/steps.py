@@ -37,7 +37,7 @@ from texthash.corpora.prepared.manifest import MANIFEST, Manifest, PairCounts, S
 from texthash.corpora.readers.beir import Judgements, write_judgements
 from texthash.corpora.readers.hugging_face import pinned
 from texthash.corpora.words import Vocabulary
-from texthash.errors import CorpusError
+from texthash.errors import CorpusError, StorageUnavailableError, as_user_error
 from texthash.executor import Executor, LocalExecutor
 from texthash.io.atomic import (
     is_local,
@@ -286,6 +286,9 @@ def _explained(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        known = as_user_error(error)
+        if isinstance(known, StorageUnavailableError):
+            raise StorageUnavailableError(f"preparing {target} failed: {known.problem}", known.remedy) from error
         raise CorpusError(
             f"preparing {target} failed: {error}",
             "make room or give access, then start again: what is finished is kept.",
