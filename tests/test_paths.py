@@ -84,6 +84,22 @@ def test_an_address_that_cannot_be_used_says_why(address, message):
         resolve_home(address)
 
 
+@pytest.mark.parametrize("prefix", ["a%20b", "a//b", "a/../b", "a/./b", "what?", "a#b", "a[1]", "a*", "a\\b", "a\nb"])
+def test_a_prefix_that_clients_read_differently_is_refused(monkeypatch, prefix):
+    """Lance decodes %20, s3fs takes a[1] for a pattern: part of the state would be elsewhere."""
+    address = f"s3://bucket/{prefix}"
+    monkeypatch.setenv("TEXTHASH_STORE", address)
+    for home in (address, "home"):
+        with pytest.raises(UsageError, match="which clients of object stores read differently"):
+            resolve_home(home)
+
+
+@pytest.mark.parametrize("prefix", ["a b", "büro", "a/", "a+b=c&d,e@f", "..a/.b"])
+def test_other_prefixes_are_taken(monkeypatch, tmp_path, prefix):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert resolve_home(f"s3://bucket/{prefix}").state_name == f"s3://bucket/{prefix}".rstrip("/")
+
+
 def test_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is a file, not a directory"):

@@ -23,6 +23,8 @@ DATA_VARIABLE = "TEXTHASH_DATA"
 CACHE_VARIABLE = "TEXTHASH_CACHE"
 HUB_SCHEME = "hf://"
 COLLECTION_SCHEME = "ir_datasets:"
+# What clients of a store read as something else: patterns, escapes, ends of a path, or parts that they leave out.
+_AMBIGUOUS = re.compile(r"[%?#*\[\]\\\x00-\x1f]|//|(?<=/)\.{1,2}(?=/|$)")
 _COLLAPSED = re.compile(r"[a-z][a-z0-9+.-]+:/")  # what a Path makes of an address
 
 
@@ -118,6 +120,9 @@ def resolve_home(root: str | Path | None = None) -> StateDir:
     """
     chosen = root or os.environ.get(HOME_VARIABLE) or ".texthash"
     store = os.environ.get(STORE_VARIABLE)
+    for address in (chosen, store):
+        if address and is_address(address):
+            check_prefix(address)
     if is_address(chosen):
         address = str(as_path(chosen))
         if store and str(as_path(store)) != address:
@@ -182,6 +187,15 @@ def as_path(name: str | Path) -> Path:
     if not path.drive.strip("/"):
         raise UsageError(f"{name} names no bucket.", "write it as s3://bucket/prefix.")
     return cast("Path", path)
+
+
+def check_prefix(address: str | Path) -> None:
+    """Raise :class:`UsageError` for an address in which an index cannot be kept; paths are not looked at."""
+    if is_address(address) and (found := _AMBIGUOUS.search(str(address).partition("://")[2].rstrip("/"))):
+        raise UsageError(
+            f"{address} has {found[0]!r} in its prefix, which clients of object stores read differently.",
+            "name a prefix without % ? # * [ ] \\, empty parts, and parts that are dots.",
+        )
 
 
 def is_address(name: str | Path) -> bool:

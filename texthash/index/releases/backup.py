@@ -52,7 +52,7 @@ from texthash.io.listing import matching
 from texthash.io.outputs import output_folder
 from texthash.io.records import read_record
 from texthash.models.files import MODEL_FILES, digest
-from texthash.paths import as_path
+from texthash.paths import as_path, check_prefix
 from texthash.progress import track
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def back_up(home: StateDir, target: str, release: str = "current") -> Release:
 
 
 def _target(target: str) -> Path:
+    check_prefix(target)
     root = as_path(target)
     if not target.isprintable():  # Lance takes no such path.
         raise UsageError(f"the target {target!r} has characters that cannot be printed.", "choose another target.")
@@ -141,6 +142,7 @@ def restore_backup(home: StateDir, source: str) -> Release:
     Raises:
         TexthashError: The backup is missing, incomplete or damaged, or a name in it would lead out of its directory.
     """
+    check_prefix(source)
     root = as_path(source)
     file = root / _RECORD
     if not file.exists():
