@@ -50,7 +50,7 @@ def test_equal_codes_are_a_collapse_at_both_widths():
 def test_an_evaluation_is_scored_kept_and_reported(bits, documents, measure, k, tmp_path):
     """Everything is relevant, so every figure of the first k is known."""
     queries, database = random_codes(bits, 2, seed=1), random_codes(bits, documents)
-    config = EvaluationConfig(k=k, curve=(1, documents))
+    config = EvaluationConfig(k=k, curve=tuple(sorted({1, documents})))
     scores = score(queries, database, Relevance(of_one_label(2), of_one_label(documents)), config, 1, measure)
     assert scores.metrics[f"p_at_{k}"] == pytest.approx(min(k, documents) / k)
     assert scores.metrics[f"recall_at_{k}"] == pytest.approx(min(k, documents) / documents)
