@@ -25,7 +25,7 @@ from probes import HOST, Failure, answers, answers_port, fresh, require_free, sa
 
 from texthash.cluster import LOOPBACK, free_port
 from texthash.errors import TexthashError
-from texthash.index.fusion import WEIGHT
+from texthash.index.fusion import Fusion
 from texthash.paths import StateDir
 from texthash.private import use_token
 from texthash.service import haproxy
@@ -296,7 +296,7 @@ def ask(port: int, query: str) -> str:
     found = reply.json()
     lines = [f'query: "{query}"']
     if found["mode"] == "hybrid":
-        lines.append(f"order: {order(defaults.get('weight', WEIGHT))}")
+        lines.append(f"order: {order(defaults.get('weight', Fusion().weight))}")
     lines.append("found by         document")
     for hit in found["results"][0]["hits"]:
         document = hit.get("document") or {}

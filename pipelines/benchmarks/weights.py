@@ -21,6 +21,7 @@ from texthash.evaluation.retrieval.collection import Collection
 from texthash.evaluation.retrieval.table import Row, searched
 from texthash.experiments.retrieval.rows import Features, ModelRows, bm25_row, fused_row
 from texthash.experiments.trained_models import find_model
+from texthash.index.fusion import Fusion
 from texthash.index.writing.build import build_index
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir, resolve_home
@@ -51,7 +52,10 @@ def measure(directory: Path, collection: Collection, home: StateDir) -> dict[str
     features = Features.stored(corpus, encoder, collection.document_ids) if encoder else None
     by_distance, asymmetric = ModelRows(hasher, collection.documents, features=features).code_rows()
     by_meaning = asymmetric if chosen.rescoring == "asymmetric" else by_distance
-    scores = {weight: _score(fused_row(by_meaning, by_words, weight), collection) for weight in WEIGHTS}
+    scores, by_ranks = (
+        {weight: _score(fused_row(by_meaning, by_words, Fusion(weight, kind)), collection) for weight in WEIGHTS}
+        for kind in ("scores", "ranks")
+    )
     best = max(scores, key=lambda weight: scores[weight])
     return {
         "model": directory.parent.name,
@@ -62,6 +66,7 @@ def measure(directory: Path, collection: Collection, home: StateDir) -> dict[str
         "above_better_side": round(scores[chosen.weight] - max(scores[0.0], scores[1.0]), 4),
         "best_weight": best,
         "best": scores[best],
+        "best_of_ranks": max(by_ranks.values()),
     }
 
 

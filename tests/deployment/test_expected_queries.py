@@ -62,7 +62,7 @@ def test_nine_of_ten_find_an_expected_document_among_the_first_five(release: Ope
     chosen = release.release.defaults
     assert chosen is not None
     rescoring = None if chosen.rescoring == "none" else chosen.rescoring
-    options = SearchOptions(mode=mode, limit=5, weight=chosen.weight, rescoring=rescoring)
+    options = SearchOptions(mode=mode, limit=5, fusion=release.release.fusion, rescoring=rescoring)
     found = [ask(release, query, options) for query in read_expected("queries/quickstart.yaml")]
     assert len(found) == 10
     assert all(len(one.missing) < len(one.query.expected) for one in found), "\n".join(map(str, found))

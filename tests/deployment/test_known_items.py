@@ -84,13 +84,13 @@ def test_the_figures_are_those_of_an_index_without_the_queries(small_corpus, sma
     [
         ({0.0: [1.0] * 50, 0.4: [0.9] * 50, 1.0: [0.0] * 50}, 0.0),  # every query is answered worse
         ({0.0: [1.0, 0.0, 1.0] * 20, 0.4: [0.0, 1.0, 0.9] * 20, 1.0: [0.0] * 60}, 0.4),  # some worse, some better
-        ({0.0: [1.0, 0.0] * 20, 0.5: [1.0] * 20 + [0.0] * 20}, 0.5),  # equal means
+        ({0.0: [1.0, 0.0] * 20, 0.4: [1.0] * 20 + [0.0] * 20}, 0.4),  # equal means
         ({0.3: [0.5] * 10, 0.7: [0.5] * 9 + [0.6], 1.0: [0.5] * 9 + [0.7]}, 0.7),
         ({0.2: [1.0] * 20, 0.3: [0.9] * 20, 0.5: [1.0] * 19 + [0.9]}, 0.2),  # a worse one is in between
         ({0.0: [0.0] * 5, 0.9: [0.5] * 5, 1.0: [1.0] * 5}, 1.0),
     ],
 )
-def test_the_weight_is_the_nearest_to_equal_ones_that_queries_cannot_tell_from_the_best(scores, expected):
+def test_the_weight_is_the_nearest_to_the_default_that_queries_cannot_tell_from_the_best(scores, expected):
     given = {weight: np.array(own) for weight, own in scores.items()}
     assert weight_within_error(given) == expected
 

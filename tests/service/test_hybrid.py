@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from tests.service.conftest import Asked
 from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig
-from texthash.index.fusion import CONSTANT, DEPTH, fuse
+from texthash.index.fusion import DEPTH, Fusion
 from texthash.index.releases.release import OpenRelease, SearchDefaults
 from texthash.index.search import SearchOptions, search_index
 from texthash.index.writing.build import build_index
@@ -34,12 +33,19 @@ def hits(asked: Asked, text: str, **members: object) -> list[dict]:
 def test_a_hybrid_search_fuses_the_lists_of_both_sides(asked: Asked, text: str) -> None:
     near = hits(asked, text, limit=DEPTH)
     words = hits(asked, text, mode="keyword", limit=DEPTH)
-    found = hits(asked, text, mode="hybrid", limit=20)
     ranks = [{hit["id"]: rank for rank, hit in enumerate(side, 1)} for side in (near, words)]
-    for hit in found:
-        places = [side.get(hit["id"]) for side in ranks]
-        assert [own and own["rank"] for own in (hit["semantic"], hit["keyword"])] == places
-        assert hit["score"] == pytest.approx(sum(0.5 / (CONSTANT + place) for place in places if place))
+    closeness = {hit["id"]: 16 - hit["distance"] for hit in near}, {hit["id"]: hit["score"] for hit in words}
+    for fusion in ({"weight": 0.3}, {"weight": 0.3, "constant": 60}, {"weight": 0.3, "kind": "ranks"}):
+        found = hits(asked, text, mode="hybrid", limit=20, fusion=fusion)
+        for hit in found:
+            places = [side.get(hit["id"]) for side in ranks]
+            assert [own and own["rank"] for own in (hit["semantic"], hit["keyword"])] == places
+            if len(fusion) == 1:
+                gains = [max(0, own.get(hit["id"], 0)) / max(own.values(), default=1) for own in closeness]
+            else:
+                first = 1 + fusion.get("constant", 10)
+                gains = [first / (first - 1 + place) if place else 0 for place in places]
+            assert hit["score"] == pytest.approx(0.3 * gains[0] + 0.7 * gains[1])
     scores = [hit["score"] for hit in found]
     assert scores == sorted(scores, reverse=True)
     assert {hit["id"] for hit in found} <= {*ranks[0], *ranks[1]}
@@ -59,7 +65,7 @@ def test_hits_by_words_alone_have_their_distances_on_every_page(asked: Asked, op
     assert sum(hit["id"] in whole for hit in alone) > 5
     query = opened.shards[0].keywords.query(QUERIES[0])
     code = opened.hasher.encode([QUERIES[0]], role="query")[0]
-    options = SearchOptions(mode="hybrid", limit=60, depth=60, weight=0.3)
+    options = SearchOptions(mode="hybrid", limit=60, depth=60, fusion=Fusion(0.3))
     page = search_index(opened.shards, options, code=code, terms=query).page
     assert page.distances == [hit["distance"] for hit in found]
 
@@ -170,12 +176,6 @@ def test_an_index_without_words_says_how_to_add_them(
     assert asked.post("/v1/search", {"queries": [{"text": "sort"}]}).json()["mode"] == "semantic"
 
 
-def test_fusion_is_deterministic_and_ordered_by_number_where_scores_are_equal() -> None:
-    fused = fuse(np.array([4, 9]), np.array([2, 9]), 3)
-    assert fused.numbers.tolist() == [9, 2, 4]
-    assert fuse(np.empty(0, np.int64), np.array([3]), 5).numbers.tolist() == [3]
-
-
 def test_the_defaults_of_the_release_are_used_where_a_request_names_none(
     coordinator: Callable[[LimitsConfig], Coordinator], asked: Asked
 ) -> None:
@@ -183,13 +183,17 @@ def test_the_defaults_of_the_release_are_used_where_a_request_names_none(
     other = coordinator(LimitsConfig())
     other.release = replace(other.release, defaults=chosen)
     tuned = Asked(make_app(other))
-    named = {"mode": "hybrid", "fusion": {"weight": 0.2}, "rescore": {"kind": "asymmetric"}}
+    named = {"mode": "hybrid", "fusion": {"weight": 0.2, "kind": "ranks"}, "rescore": {"kind": "asymmetric"}}
     assert hits(tuned, QUERIES[0], mode="hybrid") == hits(asked, QUERIES[0], **named)
-    plain = {"mode": "hybrid", "fusion": {"weight": 0.5}, "rescore": {"kind": "none"}}
+    plain = {"mode": "hybrid", "fusion": {"weight": 0.4, "kind": "scores"}, "rescore": {"kind": "none"}}
     assert hits(tuned, QUERIES[0], **plain) == hits(asked, QUERIES[0], mode="hybrid")
     assert hits(tuned, QUERIES[0]) == hits(asked, QUERIES[0], rescore={"kind": "asymmetric"})
     assert hits(tuned, QUERIES[0], radius=9) == hits(asked, QUERIES[0], radius=9), "within a radius by distance"
     assert tuned.get("/v1/info").json()["index"]["search_defaults"]["weight"] == 0.2
+    other.release = replace(other.release, defaults=replace(chosen, fusion="scores"))
+    assert hits(tuned, QUERIES[0], mode="hybrid") != hits(asked, QUERIES[0], **named)
+    named["fusion"]["kind"] = "scores"
+    assert hits(tuned, QUERIES[0], mode="hybrid") == hits(asked, QUERIES[0], **named)
 
 
 def test_a_search_during_a_change_of_the_release_has_the_weight_of_its_own(

@@ -122,7 +122,7 @@ def test_hits_say_in_words_why_they_were_found_and_how_behind_that(page: Page, u
     page.wait("document.querySelector('.how').lastChild.checkVisibility()")
     shown = page.run("document.querySelector('.how').innerText")
     assert f"{hits[0]['distance']} of 32 bits differ" in shown
-    assert f"the two ranks give the score {hits[0]['score']:.4f}" in shown
+    assert f"both together give the score {hits[0]['score']:.3f}" in shown
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "keyword"])

@@ -33,7 +33,7 @@ class Hit(BaseModel):
     score: float | None = Field(
         None,
         description="Score by which hits are ordered, larger is nearer: of a rescored search, BM25 of a search by "
-        "keyword, fused reciprocal ranks of a hybrid search; null where they are ordered by distance.",
+        "keyword, 0 to 1 of a hybrid search (see fusion); null where they are ordered by distance.",
     )
     semantic: FoundBy | None = Field(None, description="Hybrid search: its place by meaning; null: not among these.")
     keyword: FoundBy | None = Field(None, description="Hybrid search: its place by words; null: not among these.")
@@ -142,6 +142,7 @@ class SearchDefaultsInfo(BaseModel):
     semantic: float = Field(description="Their mean reciprocal rank at 10 by meaning.")
     keyword: float = Field(description="The same by words.")
     hybrid: float = Field(description="The same by both.")
+    fusion: Literal["scores", "ranks"] = Field(description="Gains of which both lists are fused.")
 
 
 class IndexInfo(BaseModel):

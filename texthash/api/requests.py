@@ -104,17 +104,28 @@ class Rescore(Body):
 
 
 class Fusion(Body):
-    """How the two lists of a hybrid search become one: by reciprocal rank."""
+    """How the two lists of a hybrid search become one.
+
+    A document has the score w * its gain in the list by meaning + (1 - w) * its gain in the list by words; the first
+    document of a list has the gain 1, one that the list does not contain 0.
+    """
 
     weight: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="Share w of the meaning: a document has the score w / (constant + its rank by meaning) + (1 - w) / "
-        "(constant + its rank by words), without the term of a list that does not contain it. null: the weight of the "
-        "release, which was chosen on its validation documents.",
+        description="Share w of the meaning. null: the weight of the release, which was chosen on its validation "
+        "documents.",
     )
-    constant: float = Field(10.0, ge=1, le=1000, description="Larger values make the ranks count more alike.")
+    kind: Literal["scores", "ranks"] | None = Field(
+        None,
+        description="Gains in a list. scores: the score of a document as a share of that of the first; by words BM25, "
+        "by meaning the score of the rescoring, or half of the bits less the distance. ranks: (constant + 1) / "
+        "(constant + rank). null: ranks if a constant is given, else the kind of the release.",
+    )
+    constant: float = Field(
+        10.0, ge=1, le=1000, description="Constant of kind ranks: larger values make the ranks count more alike."
+    )
     depth: Integer = Field(
         100,
         ge=1,
@@ -159,7 +170,7 @@ class SearchRequest(Body):
     mode: Mode | None = Field(
         None,
         description="semantic: by the codes, which the model makes of the text; keyword: by the words that query and "
-        "document share (BM25); hybrid: both, fused by reciprocal rank. null: hybrid where every query is a text, "
+        "document share (BM25); hybrid: both, see fusion. null: hybrid where every query is a text, "
         "radius is not given and /v1/info shows index.keywords; otherwise semantic. keyword needs texts; radius and "
         "rescore concern the search by meaning.",
     )

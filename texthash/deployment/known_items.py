@@ -6,8 +6,8 @@ document is about, they would decide for the search by words, while a question o
 reciprocal rank at 10 decides, in this order,
 
 1. whether hits by meaning are rescored by the query's activations,
-2. the weight of the meaning in a hybrid search, of 0, 0.1, ..., 1: from the best towards the default as far as the
-   queries cannot tell a weight from the best, by less than two standard errors of the difference.
+2. the weight of the meaning in a hybrid search that fuses scores, of 0, 0.1, ..., 1: from the best towards the default
+   as far as the queries cannot tell a weight from the best, by less than two standard errors of the difference.
 
 First sentences share more words with their documents than people's questions do, and so overrate the search by words:
 the best weight is often 0 where judged queries are answered better by both. The weights 0 and 1 are the two sides, so
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.index.filters.selection import Selection
-from texthash.index.fusion import CONSTANT, DEPTH, WEIGHT, fuse
+from texthash.index.fusion import DEPTH, Fusion, Side, fuse
 from texthash.index.keywords.analysis import keyword_analyzer
 from texthash.index.keywords.postings import KeywordIndex
 from texthash.index.releases.release import SearchDefaults
@@ -132,12 +132,12 @@ def choose_defaults(hasher: Hasher, corpus: PreparedCorpus, index: Path, most: i
     numbers = [by_id[item.id] for item in items]
     near = _by_meaning(hasher, shards, items, numbers)
     words = _by_words(shards, items, numbers, manifests[0].keywords)
-    means = {name: float(_reciprocal_ranks(lists, numbers).mean()) for name, lists in near.items()}
+    means = {name: _mean_reciprocal_rank(sides, numbers) for name, sides in near.items()}
     rescoring: Literal["none", "asymmetric"] = "asymmetric" if means["asymmetric"] > means["none"] else "none"
     fused = {
         weight: _reciprocal_ranks(
             [
-                fuse(own, other, _RANK, weight=weight, constant=CONSTANT).numbers
+                fuse(own, other, Fusion(weight), _RANK).numbers
                 for own, other in zip(near[rescoring], words, strict=True)
             ],
             numbers,
@@ -150,8 +150,9 @@ def choose_defaults(hasher: Hasher, corpus: PreparedCorpus, index: Path, most: i
         rescoring=rescoring,
         queries=len(items),
         semantic=means[rescoring],
-        keyword=float(_reciprocal_ranks(words, numbers).mean()),
+        keyword=_mean_reciprocal_rank(words, numbers),
         hybrid=float(fused[weight].mean()),
+        fusion=Fusion().kind,
     )
     log_line(
         f"known items: MRR@10 of {chosen.queries} validation queries {chosen.semantic:.3f} by meaning, "
@@ -162,15 +163,13 @@ def choose_defaults(hasher: Hasher, corpus: PreparedCorpus, index: Path, most: i
 
 def _by_meaning(
     hasher: Hasher, shards: Sequence[Shard], items: Sequence[KnownItem], numbers: Sequence[int]
-) -> dict[str, list[NDArray[np.int64]]]:
+) -> dict[str, list[Side]]:
     """Return the lists of all queries, by distance and rescored, in which each document is replaced by its rest."""
     read = hasher.read([item.query for item in items], role="query")
     codes, values = hasher.binarize(read.values), hasher.query_values(read.values)
     rest = hasher.read([item.text for item in items])
     own = hasher.binarize(rest.values)
-    lists: dict[str, list[NDArray[np.int64]]] = {
-        kind: [np.empty(0, np.int64)] * len(items) for kind in ("none", "asymmetric")
-    }
+    lists: dict[str, list[Side]] = {kind: [_side([])] * len(items) for kind in ("none", "asymmetric")}
     most = DEPTH * _OVERSAMPLE
     known = np.flatnonzero(read.known)
     for rows in track(np.split(known, range(_AT_ONCE, len(known), _AT_ONCE)), "known items"):
@@ -183,10 +182,10 @@ def _by_meaning(
             near = [hit for hit in near if hit[1] != number]
             if distance is not None:
                 near = sorted([*near, (distance, number)])
-            lists["none"][row] = np.asarray([found for _, found in near[:DEPTH]], np.int64)
+            lists["none"][row] = _side([(hasher.bits / 2 - far, found) for far, found in near])
             ranked = [
-                (-score, near, found)
-                for score, near, found in zip(
+                (-score, far, found)
+                for score, far, found in zip(
                     scored.scores[at].tolist(),
                     scored.hits.distances[at].tolist(),
                     scored.hits.numbers[at].tolist(),
@@ -196,13 +195,13 @@ def _by_meaning(
             ]
             if distance is not None and (distance, number) in near[:most]:
                 ranked.append((-float(asymmetric(values[row], own[row : row + 1])[0]), distance, number))
-            lists["asymmetric"][row] = np.asarray([found for *_, found in sorted(ranked)[:DEPTH]], np.int64)
+            lists["asymmetric"][row] = _side([(-score, found) for score, _, found in sorted(ranked)])
     return lists
 
 
 def _by_words(
     shards: Sequence[Shard], items: Sequence[KnownItem], numbers: Sequence[int], analysis: KeywordAnalysis
-) -> list[NDArray[np.int64]]:
+) -> list[Side]:
     """Return the lists of all queries by words, in which each document is replaced by its rest."""
     analyzer, lists = keyword_analyzer(analysis), []
     order = np.argsort(numbers)
@@ -211,7 +210,7 @@ def _by_words(
     for item, number in zip(items, numbers, strict=True):
         query = analyzer.query(item.query)
         if not query:
-            lists.append(np.empty(0, np.int64))
+            lists.append(_side([]))
             continue
         parts = search_keywords(shards, query, DEPTH + 1)
         ranked = [
@@ -223,8 +222,18 @@ def _by_words(
         statistics = reduce(add, [shard.keywords.statistics(list(query)) for shard in shards])
         itself = Selection(number, np.ones(1, np.bool_))
         ranked += [(-score, number) for score in rests.search(query, statistics, 1, itself).scores.tolist()]
-        lists.append(np.asarray([found for _, found in sorted(ranked)[:DEPTH]], np.int64))
+        lists.append(_side([(-score, found) for score, found in sorted(ranked)]))
     return lists
+
+
+def _side(ranked: Sequence[tuple[float, int]]) -> Side:
+    """Return the first documents of a list of scores and numbers."""
+    scores, numbers = ([pair[member] for pair in ranked[:DEPTH]] for member in (0, 1))
+    return Side(np.asarray(numbers, np.int64), np.asarray(scores, np.float64))
+
+
+def _mean_reciprocal_rank(sides: Sequence[Side], numbers: Sequence[int]) -> float:
+    return float(_reciprocal_ranks([side.numbers for side in sides], numbers).mean())
 
 
 def _reciprocal_ranks(lists: Sequence[NDArray[np.int64]], numbers: Sequence[int]) -> NDArray[np.float64]:
@@ -240,11 +249,11 @@ def weight_within_error(scores: Mapping[float, NDArray[np.float64]]) -> float:
         scores: Score of each query, float64 [Q], by weight.
 
     Returns:
-        From the weight of the best mean towards :data:`~texthash.index.fusion.WEIGHT`, the last whose mean, like those
-        on the way, is at most two standard errors of the paired difference below the best.
+        From the weight of the best mean towards that of :class:`~texthash.index.fusion.Fusion`, the last whose mean,
+        like those on the way, is at most two standard errors of the paired difference below the best.
     """
     best = max(scores, key=lambda weight: scores[weight].mean())
-    first, last = sorted((best, WEIGHT))
+    first, last = sorted((best, Fusion().weight))
     chosen = best
     for weight in sorted((w for w in scores if first <= w <= last), key=lambda weight: abs(weight - best)):
         loss = scores[best] - scores[weight]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.index.fusion import fuse
+from texthash.index.fusion import Fusion, Side, fuse
 from texthash.index.keywords.postings import KeywordHits
 from texthash.index.searched import SearchedShard
 
@@ -67,6 +67,12 @@ class Ranked:
             row["score"] = score
         return rows
 
+    def side(self, bits: int) -> Side:
+        """Return the list for a fusion; without scores by half of the bits less the distance."""
+        if self.scores is not None:
+            return Side(self.numbers, np.asarray(self.scores, np.float64))
+        return Side(self.numbers, bits / 2 - np.asarray(self.distances, np.float64))
+
     def _place(self, at: int) -> dict[str, Any] | None:
         """Return ``rank`` and ``score`` of the hit at a position; None for -1."""
         if at < 0:
@@ -75,10 +81,19 @@ class Ranked:
 
 
 def hybrid_page(
-    semantic: Ranked, keyword: Ranked, limit: int, offset: int, *, weight: float, constant: float
+    semantic: Ranked, keyword: Ranked, fusion: Fusion, limit: int, offset: int, *, bits: int
 ) -> tuple[Ranked, list[dict[str, Any]]]:
-    """Return a page of the fused list (:func:`texthash.index.fusion.fuse`), and the members of each hit."""
-    fused = fuse(semantic.numbers, keyword.numbers, limit, offset, weight=weight, constant=constant)
+    """Return a page of the fused list (:func:`texthash.index.fusion.fuse`), and the members of each hit.
+
+    Args:
+        semantic: List by meaning.
+        keyword: List by words.
+        fusion: How they become one.
+        limit: Largest number of hits.
+        offset: Number of hits to skip.
+        bits: Width of the codes.
+    """
+    fused = fuse(semantic.side(bits), keyword.side(bits), fusion, limit, offset)
     owners: list[int] = []
     members: list[dict[str, Any]] = []
     places = zip(fused.scores.tolist(), fused.semantic.tolist(), fused.keyword.tolist(), strict=True)

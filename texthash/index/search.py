@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from texthash.api.requests import Mode, RescoringKind, resolved_order
 from texthash.index.filters.language import Where
-from texthash.index.fusion import CONSTANT, DEPTH, WEIGHT
+from texthash.index.fusion import DEPTH, Fusion
 from texthash.index.keywords.postings import KeywordHits
 from texthash.index.memory.hits import Hits, check_window
 from texthash.index.ranked import Ranked, hybrid_page
@@ -39,8 +39,7 @@ class SearchOptions:
         plan: Search strategy of the codes.
         rescoring: Finer order of the nearest; None for the order of the distance.
         oversample: Number of rescored documents per hit.
-        weight: Weight of the meaning in a hybrid search.
-        constant: Constant of the ranks in a hybrid search.
+        fusion: How the two lists of a hybrid search become one.
         depth: Number of documents of each list that are fused.
         threads: Number of threads of the search by meaning.
     """
@@ -53,8 +52,7 @@ class SearchOptions:
     plan: Plan = "auto"
     rescoring: Rescoring | None = None
     oversample: int = 4
-    weight: float = WEIGHT
-    constant: float = CONSTANT
+    fusion: Fusion = field(default_factory=Fusion)
     depth: int = DEPTH
     threads: int = 1
 
@@ -79,10 +77,11 @@ class SearchOptions:
             keywords=release is not None and release.keywords is not None,
             rescoring="none" if release is None else release.rescoring,
         )
-        if weight is None:
-            weight = WEIGHT if release is None else release.weight
+        fusion = Fusion() if release is None else release.fusion
+        if weight is not None:
+            fusion = replace(fusion, weight=weight)
         rescoring = None if kind == "none" else kind
-        return cls(mode=mode, rescoring=rescoring, weight=weight, radius=radius, **others)
+        return cls(mode=mode, rescoring=rescoring, fusion=fusion, radius=radius, **others)
 
     @property
     def window(self) -> tuple[int, int]:
@@ -149,9 +148,8 @@ def search_index(
         words = Ranked.by_words(parts, distances, *options.window)
     if options.mode == "keyword":
         return Found(words, words.members())
-    page, members = hybrid_page(
-        near, words, options.limit, options.offset, weight=options.weight, constant=options.constant
-    )
+    bits = 0 if code is None else 8 * len(code)
+    page, members = hybrid_page(near, words, options.fusion, options.limit, options.offset, bits=bits)
     return Found(page, members, plan, candidates)
 
 

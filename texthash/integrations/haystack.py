@@ -158,7 +158,7 @@ class TexthashRetriever:
         mode: ``semantic``: by meaning; ``keyword``: by words (BM25); ``hybrid``: by both.
         top_k: Largest number of documents.
         filters: Filter of the documents.
-        weight: Weight of the meaning in a hybrid search; None for that of the release, or one half.
+        weight: Weight of the meaning in a hybrid search; None for that of the release, or 0.4.
         diversity: Weight of the relevance, 0 to 1, in a search by meaning that also prefers documents unlike each
             other, by their codes; None for none.
 

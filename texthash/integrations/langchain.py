@@ -22,7 +22,6 @@ from langchain_core.vectorstores import VectorStore
 from texthash.api.requests import Mode
 from texthash.client import Client
 from texthash.errors import UsageError
-from texthash.index.fusion import CONSTANT
 from texthash.integrations.diversity import diverse_hits
 from texthash.integrations.filters import of_mapping
 from texthash.integrations.store import Entry, Hit, Query, Stored, store_of
@@ -41,7 +40,7 @@ class TexthashVectorStore(VectorStore):
         embedding: Embeddings of documents and queries, for a model that learned from vectors of that kind; None: the
             model encodes the texts.
         mode: Searches by meaning, by words (BM25), or by both; the diverse search (MMR) is always by meaning.
-        weight: Weight of the meaning in a hybrid search; None for that of the release, or one half.
+        weight: Weight of the meaning in a hybrid search; None for that of the release, or 0.4.
 
     Raises:
         UsageError: The target is neither an index nor a client.
@@ -120,8 +119,8 @@ class TexthashVectorStore(VectorStore):
             filter: Filter of the documents; None for all.
 
         Returns:
-            Documents, the best first, with 1 - distance / bits in a search by meaning, BM25 in one by words, and fused
-            reciprocal ranks in a hybrid one.
+            Documents, the best first, with 1 - distance / bits in a search by meaning, BM25 in one by words, and the
+            fused score in a hybrid one, 0 to 1.
         """
         vector = None if self._mode == "keyword" else self._vector(query)
         found = self._store.search(
@@ -206,9 +205,7 @@ class TexthashVectorStore(VectorStore):
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         if self._mode == "keyword":
             raise UsageError("scores of a search by words have no upper bound.", "use mode='semantic' or 'hybrid'.")
-        # A fused score is at most 1 / (constant + 1): that of a document which is the first of both lists.
-        scale = CONSTANT + 1 if self._mode == "hybrid" else 1.0
-        return lambda score: score * scale
+        return lambda score: score
 
     def _vector(self, query: str) -> list[float] | None:
         return None if self._embedding is None else self._embedding.embed_query(query)

@@ -61,7 +61,7 @@ class Hit:
     Attributes:
         stored: The document.
         score: The larger, the nearer: 1 - distance / bits in a search by meaning, BM25 in one by words, and the fused
-            reciprocal ranks in a hybrid one.
+            score in a hybrid one, 0 to 1.
     """
 
     stored: Stored
@@ -76,7 +76,7 @@ class Query:
         text: Text of the query.
         vector: Its vector, for a model that learned from vectors.
         mode: By meaning, by words, or by both.
-        weight: Weight of the meaning in a hybrid search; None for that of the release, or one half.
+        weight: Weight of the meaning in a hybrid search; None for that of the release, or 0.4.
         filter: Filter in the form of the HTTP API; None for all documents.
     """
 

@@ -243,7 +243,7 @@ class Index(Browsing):
             mode: ``semantic``: by the codes; ``keyword``: by the words that query and document share (BM25);
                 ``hybrid``: by both, fused by reciprocal rank. None: in a release as the service searches it, hybrid
                 for texts without a radius where it has words; in an index in memory, semantic.
-            weight: Weight of the meaning in a hybrid search, 0 to 1; None: that of the release, 0.5 in memory.
+            weight: Weight of the meaning in a hybrid search, 0 to 1; None: that of the release, 0.4 in memory.
             rescore: Finer order of the nearest by meaning: ``none``; ``asymmetric``: by the query's activations;
                 ``float``: by the cosine with the vectors that the index stores. None: that of the release, none in
                 memory and within a radius.

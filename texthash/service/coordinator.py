@@ -210,9 +210,9 @@ class Coordinator:
             ):
                 problems.setdefault(row, next(iter(unavailable.values())))
         searched = time.perf_counter()
-        await self._shard_search.merge(release, groups, found, release.weight)
+        await self._shard_search.merge(release, groups, found, release.fusion)
         mixed = [query for query in asked if query.request.mode != "semantic"]
-        await self._shard_search.complete(release, mixed, release.weight)
+        await self._shard_search.complete(release, mixed, release.fusion)
         merged = time.perf_counter()
         counts = ((query.plan, query.candidates) for own in queries for query in own)
         self._passes.searched([request.mode or "semantic" for request in requests], counts, searched - encoded)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.api import requests
 from texthash.api.attributes import write_attributes
 from texthash.api.requests import SearchRequest
 from texthash.index.filters.language import Where
+from texthash.index.fusion import Fusion
 from texthash.index.matches import Matches
 from texthash.index.memory.hits import Hits
 from texthash.index.ranked import Ranked, hybrid_page
@@ -122,25 +124,28 @@ class PendingQuery:
         hits, distances = [part.hits for part in parts], [part.distances for part in parts]
         self.keyword = Ranked.by_words(hits, distances, self.request.depth)
 
-    def ranked(self, weight: float) -> tuple[Ranked, list[dict[str, Any]]]:
+    def ranked(self, fusion: Fusion) -> tuple[Ranked, list[dict[str, Any]]]:
         """Return the hits of the page, and the members of each besides its document.
 
         Args:
-            weight: Weight of the meaning in a hybrid search whose request has none.
+            fusion: How a hybrid search fuses its lists where its request does not say so.
         """
         request = self.request
         if request.mode == "hybrid":
-            fusion = request.fusion
-            own = weight if fusion.weight is None else fusion.weight
-            return hybrid_page(
-                self.semantic, self.keyword, request.limit, request.offset, weight=own, constant=fusion.constant
-            )
+            fusion, bits = _of_request(request.fusion, fusion), 8 * len(self.code or b"")
+            return hybrid_page(self.semantic, self.keyword, fusion, request.limit, request.offset, bits=bits)
         page = self.keyword.page(request.limit, request.offset) if request.mode == "keyword" else self.semantic
         return page, page.members()
 
     def answer(self, documents: Iterable[dict[str, Any]], members: Iterable[dict[str, Any]]) -> None:
         """Set the hits from their documents and their other members, in order."""
         self.hits = [hit(document, own) for document, own in zip(documents, members, strict=True)]
+
+
+def _of_request(asked: requests.Fusion, own: Fusion) -> Fusion:
+    """Return how a request fuses its lists; what it does not say is as in the release, ``own``."""
+    kind = asked.kind or ("ranks" if "constant" in asked.model_fields_set else own.kind)
+    return Fusion(own.weight if asked.weight is None else asked.weight, kind, asked.constant)
 
 
 def group(key: Key, queries: Sequence[PendingQuery], width: int, inline: int) -> QueryGroup:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from texthash.index.fusion import Fusion
 from texthash.index.ranked import Ranked
 from texthash.index.releases.release import Release
 from texthash.service import tracing
@@ -50,7 +51,7 @@ class ShardSearch:
         release: Release,
         groups: dict[Key, list[PendingQuery]],
         found: list[list[ShardResult]],
-        weight: float,
+        fusion: Fusion,
     ) -> None:
         """Set the results of the queries of every group, except those of hybrid queries."""
         later: list[_Later] = []
@@ -64,7 +65,7 @@ class ShardSearch:
                     query.total = sum(int(part.totals[row]) for part in parts if part.totals is not None)
                 if key.hybrid:
                     continue
-                page, members = query.ranked(weight)
+                page, members = query.ranked(fusion)
                 if parts[0].documents is None:
                     later.append((query, page, members))
                     continue
@@ -78,10 +79,10 @@ class ShardSearch:
         if later:
             await self._fetch(release, later)
 
-    async def complete(self, release: Release, queries: Sequence[PendingQuery], weight: float) -> None:
+    async def complete(self, release: Release, queries: Sequence[PendingQuery], fusion: Fusion) -> None:
         """Fuse the lists of hybrid queries, and fetch the documents of these and of queries by keyword."""
         if queries:
-            await self._fetch(release, [(query, *query.ranked(weight)) for query in queries])
+            await self._fetch(release, [(query, *query.ranked(fusion)) for query in queries])
 
     async def _fetch(self, release: Release, later: list[_Later]) -> None:
         """Fetch the documents of merged hits."""

@@ -55,7 +55,7 @@ def test_a_study_writes_the_table_of_each_collection_that_is_there(tmp_path):
     assert [row["row"] for row in table["rows"]] == rows
     assert (table["split"], table["queries"], table["documents"]) == ("test", 2, 5)
     assert table["rows"][-2]["how"] == "float query against the bits, mean of 2 seeds"
-    assert table["rows"][-1]["how"].startswith("reciprocal ranks of the first 1,000 of each, weight")
+    assert table["rows"][-1]["how"].startswith("scores of the first 1,000 of each, weight")
     assert outcome.left_out.keys() == {"absent"}
     page = (outcome.directory / "tables.md").read_text()
     assert page.startswith(

@@ -6,7 +6,7 @@ tf-idf        cosine of sublinear tf-idf of the same words
 float         cosine of the vectors of a sentence encoder
 hamming       distance of the codes of a model
 asymmetric    product of the query's real values and the bits of a document (:mod:`texthash.index.rescoring`)
-fused         reciprocal ranks of two rows (:mod:`texthash.index.fusion`)
+fused         two rows by their scores or ranks (:mod:`texthash.index.fusion`)
 
 A document without a word that a row knows is not listed, and a query without one has no list, as in an index.
 """
@@ -29,7 +29,7 @@ from texthash.evaluation.retrieval.ranked import Ranked
 from texthash.evaluation.retrieval.runs import DEPTH
 from texthash.evaluation.retrieval.table import BASELINE, Row
 from texthash.hamming import kernels
-from texthash.index.fusion import CONSTANT, WEIGHT, fuse
+from texthash.index.fusion import Fusion, Side, fuse
 from texthash.index.rescoring import asymmetric
 from texthash.models.hasher import Hasher, TextActivations
 from texthash.models.vectors import unit
@@ -138,12 +138,12 @@ class ModelRows:
         ]
 
     def hamming(self, queries: Sequence[str]) -> Iterator[Ranked]:
-        """Yield lists by Hamming distance; the score is the negative distance."""
+        """Yield lists by Hamming distance; the score is half of the bits less the distance."""
         numbers, codes = self.documents.numbers, self.documents.codes
         asked = self.asked(queries)
         for own, is_known in zip(self.model.binarize(asked.values), asked.known, strict=True):
             distances = kernels.distances(own[None], codes)[0]
-            yield Ranked(numbers, -distances.astype(np.float64)) if is_known else Ranked.nothing()
+            yield Ranked(numbers, self.model.bits / 2 - distances) if is_known else Ranked.nothing()
 
     def asymmetric(self, queries: Sequence[str]) -> Iterator[Ranked]:
         """Yield lists by asymmetric score."""
@@ -208,26 +208,23 @@ def cosine_lists(
             yield Ranked(found, scores)
 
 
-def fused_row(
-    semantic: Row, keyword: Row, weight: float = WEIGHT, constant: float = CONSTANT, depth: int = DEPTH
-) -> Row:
-    """Return the row that fuses the first ``depth`` documents of two rows by reciprocal rank, as hybrid search does.
+def fused_row(semantic: Row, keyword: Row, fusion: Fusion = Fusion(), depth: int = DEPTH) -> Row:
+    """Return the row that fuses the first ``depth`` documents of two rows, as hybrid search does.
 
     Args:
-        semantic: Row of the list by meaning.
+        semantic: Row of the list by meaning, with scores of 0 for documents without any relation.
         keyword: Row of the list by words.
-        weight: Share of the list by meaning, 0 to 1.
-        constant: Constant of the ranks.
+        fusion: How they become one.
         depth: Number of documents of each list; documents of equal score are in the order of their numbers.
     """
 
     def search(queries: Sequence[str]) -> Iterator[Ranked]:
         for near, worded in zip(semantic.search(queries), keyword.search(queries), strict=True):
-            first, second = near.in_order(depth).documents, worded.in_order(depth).documents
-            found = fuse(first, second, 2 * depth, weight=weight, constant=constant)
+            found = fuse(Side(*near.in_order(depth)), Side(*worded.in_order(depth)), fusion, 2 * depth)
             yield Ranked(found.numbers, found.scores)
 
     sizes = semantic.bytes_per_document, keyword.bytes_per_document
     total = None if None in sizes else sum(size or 0 for size in sizes)
-    how = f"reciprocal ranks of the first {depth:,} of each, weight {weight:g} of the codes, constant {constant:g}"
+    constant = f", constant {fusion.constant:g}" if fusion.kind == "ranks" else ""
+    how = f"{fusion.kind} of the first {depth:,} of each, weight {fusion.weight:g} of the meaning{constant}"
     return Row(f"{semantic.name} + {keyword.name}", search, how, total)

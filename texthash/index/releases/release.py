@@ -27,7 +27,7 @@ from pydantic import StringConstraints
 from texthash.api.attributes import AttributeType
 from texthash.config import KeywordAnalysis
 from texthash.errors import ModelMismatchError, TexthashError, nearest_name
-from texthash.index.fusion import WEIGHT
+from texthash.index.fusion import Fusion, GainKind
 from texthash.index.storage.shard_format import Content, Vectors, described, read_manifest
 from texthash.io.atomic import is_local
 from texthash.io.listing import matching
@@ -82,6 +82,7 @@ class SearchDefaults:
         semantic: Their mean reciprocal rank at 10 by meaning.
         keyword: The same by words.
         hybrid: The same by both.
+        fusion: Kind of the gains that the weight was chosen for; releases that do not say so fuse ranks.
     """
 
     weight: float
@@ -90,6 +91,7 @@ class SearchDefaults:
     semantic: float
     keyword: float
     hybrid: float
+    fusion: GainKind = "ranks"
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,9 @@ class Release:
         return "none" if self.defaults is None else self.defaults.rescoring
 
     @property
-    def weight(self) -> float:
-        """Weight of the meaning in a hybrid search that names none."""
-        return WEIGHT if self.defaults is None else self.defaults.weight
+    def fusion(self) -> Fusion:
+        """How a hybrid search that does not say so fuses its lists."""
+        return Fusion() if self.defaults is None else Fusion(self.defaults.weight, self.defaults.fusion)
 
     @property
     def was_written(self) -> bool:

@@ -56,7 +56,7 @@ function how(hit, { mode, code, bits }, place) {
     const score = hit.keyword ? hit.keyword.score : hit.score;
     lines.push(ranked("Words:", hit.keyword ? hit.keyword.rank : place + 1, `BM25 score ${score.toFixed(2)}`));
   }
-  if (mode === "hybrid") lines.push(ranked("Both:", 0, `the two ranks give the score ${hit.score.toFixed(4)}`));
+  if (mode === "hybrid") lines.push(ranked("Both:", 0, `both together give the score ${hit.score.toFixed(3)}`));
   return make("details", { class: "how" }, make("summary", {}, "How it was found"), make("div", {}, ...lines));
 }
 
