@@ -16,12 +16,13 @@ so the order of equal distances does not depend on the number of shards.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -62,6 +63,7 @@ _RESTORE = "restore it from a copy, or build again."
 DOCUMENT_FIELDS = ("title", "text", "labels", ATTRIBUTES)
 _INDEX_CACHE = 256 * 2**20
 _SLICE_ROWS = 8192
+_COLUMN_BYTES = 2_000_000  # of each column that Lance holds until it writes them; 8 MB by default
 _METADATA_CACHE = 16 * 2**20
 
 
@@ -226,7 +228,9 @@ def write_shard(
             partial.mkdir(parents=True)
         reader = pa.RecordBatchReader.from_batches(columns, counted())
         options = storage_options(partial)
-        dataset = lance.write_dataset(reader, str(partial / DOCUMENTS), schema=columns, storage_options=options)
+        dataset = lance.write_dataset(
+            reader, str(partial / DOCUMENTS), schema=columns, storage_options=options, **_buffers(columns)
+        )
         dataset.create_scalar_index("id", "BTREE")
         write_map(partial, dataset)
         manifest = ShardManifest(
@@ -258,6 +262,14 @@ def write_shard(
         if partial != path:
             remove_directory(partial)
     return manifest
+
+
+def _buffers(columns: pa.Schema) -> dict[str, Any]:
+    """Return how much Lance holds of all columns, as an argument, which earlier versions do not have."""
+    import lance
+
+    known = "data_cache_bytes" in inspect.signature(lance.write_dataset).parameters
+    return {"data_cache_bytes": _COLUMN_BYTES * len(columns)} if known else {}
 
 
 def _source(batches: Iterable[pa.RecordBatch], path: Path, failures: list[Exception]) -> Iterator[pa.RecordBatch]:
