@@ -63,6 +63,17 @@ def test_cores_share_tasks_and_no_more_than_there_are() -> None:
     assert spread["train"].node_memory_bytes - eight["train"].node_memory_bytes == 3 * 1e8
 
 
+def test_a_cost_that_was_lost_in_that_of_the_start_is_said_to_be_unknown() -> None:
+    def said(work: Workload, rates: StageRates) -> str:
+        return next((text for text in plan_stages(work, rates).assumptions if "is not known for" in text), "")
+
+    assert "not known for prepare and train and index" in said(WORK, RATES)
+    seen = {"prepare_alone": replace(STEP, cpu=Line(1, 1e-3)), "index_alone": replace(STEP, cpu=Line(0, 1e-9))}
+    assert "not known for train:" in said(WORK, replace(RATES, steps=RATES.steps | seen))
+    assert not said(replace(WORK, documents=1000, held_out=100), RATES), "as many were measured"
+    assert "not known for index:" in said(WORK, read_rates())
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

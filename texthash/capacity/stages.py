@@ -24,6 +24,9 @@ _DRIVER_BYTES = 17  # of each document, which the driver of a preparation holds
 _EVALUATED_BYTES = 1_100
 _CHUNK_BYTES = 4_000_000  # of text in a task that reads
 _WORD_BYTES = 7  # of a word and the space after it
+_MEASURED_WORDS = 40  # of a document of the largest corpus that was measured
+_LEAST_SHARE = 0.1  # of a step that grows with the documents there; less is not told from noise
+_ALONE: dict[str, StepName] = {"prepare": "prepare_alone", "train": "train_once", "index": "index_alone"}
 
 
 @dataclass(frozen=True)
@@ -233,4 +236,20 @@ class _Planner:
             f"that cores share at {EFFICIENCY:.0%} of the speed of one alone",
             "storage is as fast for each core as the disk was; mapped files are not counted as read",
             "workers of a training share its epochs without loss",
+            *self._not_known(),
+        )
+
+    def _not_known(self) -> tuple[str, ...]:
+        """Return a sentence on the stages whose part alone was too small to show how it grows with the documents."""
+        measured, stages = self.rates.documents, []
+        for stage, name in _ALONE.items():
+            line = self.rates.steps[name].cpu
+            whole = line.of(measured, _MEASURED_WORDS)
+            if whole - line.fixed < _LEAST_SHARE * whole:
+                stages.append(stage)
+        if not stages or self.work.documents <= measured:
+            return ()
+        return (
+            f"how the part in which one process works alone grows is not known for {' and '.join(stages)}: it was a "
+            f"matter of the start with {measured:,} documents",
         )
