@@ -245,7 +245,8 @@ def _explained(error: Any, path: Path) -> bool:
     if code in _REFUSED:
         raise _credentials(path, str(error)) from error
     if (refusal := store_refusal(error)) is not None:
-        raise StorageUnavailableError(f"{path}: {refusal[0]}: {error}", refusal[1]) from error
+        problem = f"{path}: the object store refuses a request: {refusal[0]}: {error}"
+        raise StorageUnavailableError(problem, refusal[1]) from error
     if code in _LATER:
         return True
     if status >= _SERVER_FAULT:
