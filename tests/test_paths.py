@@ -66,10 +66,12 @@ def test_the_store_is_the_root_unless_it_is_named(tmp_path, monkeypatch):
 def test_an_address_as_home_is_the_store_and_files_get_a_directory_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("TEXTHASH_STORE", raising=False)
-    homes = [resolve_home(f"s3://bucket/{name}") for name in ("one", "two")]
+    homes = [resolve_home(f"s3://bucket/{name}") for name in ("one", "two/a", "two-a", "two a")]
     assert str(homes[0].corpus("a", "b")) == "s3://bucket/one/corpora/a/b"
     assert all(home.root.is_relative_to(tmp_path) for home in homes)
-    assert homes[0].root != homes[1].root
+    assert len({home.root for home in homes}) == len(homes)
+    (before := tmp_path / ".texthash" / "stores" / "bucket-two-a").mkdir(parents=True)
+    assert resolve_home("s3://bucket/two-a").root == before, "that of an earlier version"
     monkeypatch.setenv("TEXTHASH_STORE", "s3://bucket/other")
     with pytest.raises(UsageError, match="are two stores"):
         resolve_home("s3://bucket/one")

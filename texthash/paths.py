@@ -7,6 +7,7 @@ prefix of an object store, which several nodes can share without a shared file s
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import stat
@@ -130,7 +131,7 @@ def resolve_home(root: str | Path | None = None) -> StateDir:
                 f"{HOME_VARIABLE}={chosen} and {STORE_VARIABLE}={store} are two stores.",
                 f"name the store in {STORE_VARIABLE} alone, and a directory in {HOME_VARIABLE}.",
             )
-        return StateDir(_copies() / _as_name(address), address, address)
+        return StateDir(_copies_of(address), address, address)
     return StateDir(_directory(chosen, HOME_VARIABLE), str(_directory(store, STORE_VARIABLE)) if store else None)
 
 
@@ -246,5 +247,11 @@ def _directory(chosen: str | Path, variable: str) -> Path:
     return path
 
 
-def _as_name(address: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.-]+", "-", address.partition("://")[2]).strip("-.")
+def _copies_of(address: str) -> Path:
+    """Return the scratch directory for the state at an address, in its words and distinct from that of every other.
+
+    One of an earlier version, which had the words alone, is kept.
+    """
+    words = re.sub(r"[^A-Za-z0-9.-]+", "-", address.partition("://")[2]).strip("-.")
+    before = _copies() / words
+    return before if before.is_dir() else _copies() / f"{words}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
