@@ -79,6 +79,7 @@ def test_ctrl_c_while_the_commands_are_imported_shows_no_traceback(tmp_path: Pat
 def test_a_signal_leaves_the_run_of_a_command_in_order(number: signal.Signals, tmp_path: Path) -> None:
     tracker = Tracker(TrackingConfig(), StateDir(tmp_path))
     runs, app = [], typer.Typer()
+    before = signal.signal(number, signal.SIG_DFL)  # under nohup SIGHUP is ignored
 
     @app.command()
     def command() -> None:
@@ -90,5 +91,8 @@ def test_a_signal_leaves_the_run_of_a_command_in_order(number: signal.Signals, t
             finally:
                 os.kill(os.getpid(), number)  # a second one does not disturb the end
 
-    assert run_app(app, []) == 128 + number
+    try:
+        assert run_app(app, []) == 128 + number
+    finally:
+        signal.signal(number, before)
     assert runs[0].status == "KILLED"
