@@ -255,6 +255,11 @@ def _number(error: BaseException) -> int | None:
     return int(found[1]) if found is not None else None
 
 
+def shortened(text: str, most: int = 100) -> str:
+    """Return a text that was given by others, cut to a maximum length, so that what quotes it stays small."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Return a hint such as ``did you mean 'nash'?`` or the list of known names."""
     names = sorted(known)

@@ -8,10 +8,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from texthash.errors import nearest_name
+from texthash.errors import nearest_name, shortened
 
 _NO_OBJECT = ("model_type", "model_attributes_type", "dict_type")
-_LONGEST = 100  # characters of a name in a message
 
 
 def explain(item: Mapping[str, Any], annotation: Any, location: Sequence[str | int]) -> str:
@@ -23,7 +22,7 @@ def explain(item: Mapping[str, Any], annotation: Any, location: Sequence[str | i
         location: Location of the error within the value.
     """
     if item["type"] == "extra_forbidden" and (owner := _model_at(annotation, location[:-1])) is not None:
-        return f"is not a member of this object; {_hint(_shortened(str(location[-1])), owner)}"
+        return f"is not a member of this object; {_hint(shortened(str(location[-1])), owner)}"
     if item["type"] in _NO_OBJECT:
         owner = _model_at(annotation, location)
         return "must be an object" + (f"; its members: {', '.join(members(owner))}" if owner is not None else "")
@@ -39,7 +38,7 @@ def explain_first(error: ValidationError, annotation: Any, *outer: str) -> str:
         *outer: Names before that of the member.
     """
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(_shortened(str(part)) for part in (*outer, *first["loc"]))
+    where = ".".join(shortened(str(part)) for part in (*outer, *first["loc"]))
     message = explain(first, annotation, first["loc"])
     return f"{where}: {message}" if where else message
 
@@ -91,7 +90,3 @@ def _type_below(kind: Any, part: str | int) -> Any:
     if get_origin(kind) is dict:
         return inner[1]
     return inner[0] if inner and isinstance(part, int) else None
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}… ({len(name)} characters)"

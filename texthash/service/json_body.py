@@ -11,7 +11,8 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from texthash.service.problems import Problem, shortened
+from texthash.errors import shortened
+from texthash.service.problems import Problem
 
 
 class JsonRoute(APIRoute):

@@ -12,11 +12,10 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Match
 
 from texthash.api.problems import KINDS, MEDIA_TYPE, MOST_ERRORS
-from texthash.errors import StorageUnavailableError, as_user_error
+from texthash.errors import StorageUnavailableError, as_user_error, shortened
 from texthash.service.pages import policy_of, problem_page
 
 _LONGEST_DETAIL = 1_000
-_LONGEST_VALUE = 100
 _RETRY_AFTER_S = "2"
 # Seconds after which requests give up on an object store: less than a client waits for its answer.
 STORE_PATIENCE_S = 5.0
@@ -90,11 +89,6 @@ def _problem(
     kind: str, detail: str, errors: list[dict[str, Any]], headers: dict[str, str] | None, members: dict[str, Any]
 ) -> Problem:
     return Problem(kind, detail, errors=errors, headers=headers, **members)
-
-
-def shortened(text: str, most: int = _LONGEST_VALUE) -> str:
-    """Return a text of a request, cut to a maximum length, so that responses that quote it stay small."""
-    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
 
 
 def _shortened_error(error: dict[str, Any]) -> dict[str, Any]:

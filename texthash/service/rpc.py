@@ -29,8 +29,9 @@ from google.protobuf import (
 from google.protobuf.internal import builder
 from google.protobuf.message import DecodeError, Message
 
+from texthash.errors import shortened
 from texthash.service.middleware.origin import GRPC
-from texthash.service.problems import Problem, shortened
+from texthash.service.problems import Problem
 
 SERVICER = "texthash.service.rpc.add_texthash_to_server"
 PROBLEM = "texthash-problem"
@@ -52,7 +53,7 @@ _CODES = {
 _PASSED_ON = ("authorization", "x-request-id", "traceparent", "tracestate")
 # Most values (as the numbers of vectors) and other messages within a message: each takes some microseconds.
 _MOST_VALUES, _MOST_PARTS = 200_000, 20_000
-# Bytes of the message of a status as it is sent, percent-encoded: a client refuses a call whose metadata exceed 8 KiB.
+# Bytes of a status message, percent-encoded as it is sent. Clients refuse calls with more than 8 KiB of metadata.
 _LONGEST_DETAILS = 6_000
 # Bytes from which conversion blocks the event loop for long: two are a message within a message.
 _LARGE = 2**13

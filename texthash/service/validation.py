@@ -11,10 +11,10 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 
 from texthash.api.problems import MOST_ERRORS
-from texthash.errors import nearest_name
+from texthash.errors import nearest_name, shortened
 from texthash.member_errors import explain
 from texthash.service.middleware.scope import path_of
-from texthash.service.problems import Problem, shortened
+from texthash.service.problems import Problem
 
 # Objects of the API have at most ten members; each unknown member costs an error.
 _MOST_MEMBERS = 32
