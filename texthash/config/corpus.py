@@ -17,7 +17,7 @@ from pydantic import (
 
 from texthash.api.attributes import MAX_ATTRIBUTES, AttributeColumn
 from texthash.config.pattern_time import USUAL, check_time
-from texthash.config.section import LISTED_ONCE, VARIABLES, Section, Seed
+from texthash.config.section import LISTED_ONCE, VARIABLES, Section, Seed, check_listed_once
 
 Weighting = Literal["tfidf", "sublinear_tfidf", "binary_tfidf", "binary", "counts", "bm25", "unit_bm25"]
 _DATA = "TEXTHASH_DATA"
@@ -179,9 +179,7 @@ class CorpusConfig(Section):
     @field_validator("attributes")
     @classmethod
     def _name_attributes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        names = [AttributeColumn.parse(column).name for column in value]
-        if twice := [name for number, name in enumerate(names) if name in names[:number]]:
-            raise ValueError(f"{twice[0]} is listed twice")
+        check_listed_once([AttributeColumn.parse(column).name for column in value])
         return value
 
     @property

@@ -23,13 +23,14 @@ S = TypeVar("S", bound="Section")
 _LONGEST = 1_000  # characters of a value in an error
 
 
-def _check_listed_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def check_listed_once(values: Sequence[Any]) -> Sequence[Any]:
+    """Return the values of a list; :class:`ValueError` if one occurs twice."""
     if twice := [value for number, value in enumerate(values) if value in values[:number]]:
         raise ValueError(f"{twice[0]} is listed twice")
     return values
 
 
-LISTED_ONCE = AfterValidator(_check_listed_once)
+LISTED_ONCE = AfterValidator(check_listed_once)
 """Annotation of a list in which a value may occur once."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # The range that every random generator accepts.
