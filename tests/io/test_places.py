@@ -360,7 +360,7 @@ def test_credentials_that_expire_during_a_run_are_named(store: Store) -> None:
 
 
 def _shown_when_read(path: Path) -> str:
-    """What is shown of the client's own error, in any of its forms."""
+    """Error of a read by the client of the store, as a user sees it."""
     with pytest.raises(OSError) as error:  # noqa: PT011
         path.read_bytes()
     return str(as_user_error(error.value))

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from texthash.api.attributes import AttributeType
 from texthash.api.facets import FacetCounts
+from texthash.api.requests import GainKind
 
 VectorKind = Literal["activations", "features"]
 KeywordAnalysis = Literal["english", "plain"]
@@ -142,7 +143,7 @@ class SearchDefaultsInfo(BaseModel):
     semantic: float = Field(description="Their mean reciprocal rank at 10 by meaning.")
     keyword: float = Field(description="The same by words.")
     hybrid: float = Field(description="The same by both.")
-    fusion: Literal["scores", "ranks"] = Field(description="Gains of which both lists are fused.")
+    fusion: GainKind = Field(description="Gains of which both lists are fused.")
 
 
 class IndexInfo(BaseModel):

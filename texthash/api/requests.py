@@ -103,6 +103,9 @@ class Rescore(Body):
     )
 
 
+GainKind = Literal["scores", "ranks"]
+
+
 class Fusion(Body):
     """How the two lists of a hybrid search become one.
 
@@ -117,7 +120,7 @@ class Fusion(Body):
         description="Share w of the meaning. null: the weight of the release, which was chosen on its validation "
         "documents.",
     )
-    kind: Literal["scores", "ranks"] | None = Field(
+    kind: GainKind | None = Field(
         None,
         description="Gains in a list. scores: the score of a document as a share of that of the first; by words BM25, "
         "by meaning the score of the rescoring, or half of the bits less the distance. ranks: (constant + 1) / "

@@ -6,8 +6,8 @@ document is about, they would decide for the search by words, while a question o
 reciprocal rank at 10 decides, in this order,
 
 1. whether hits by meaning are rescored by the query's activations,
-2. the weight of the meaning in a hybrid search that fuses scores, of 0, 0.1, ..., 1: from the best towards the default
-   as far as the queries cannot tell a weight from the best, by less than two standard errors of the difference.
+2. the weight of the meaning in a hybrid search that fuses scores, of 0, 0.1, ..., 1: from the best weight towards the
+   default, as long as the mean is at most two standard errors of the paired difference below the best.
 
 First sentences share more words with their documents than people's questions do, and so overrate the search by words:
 the best weight is often 0 where judged queries are answered better by both. The weights 0 and 1 are the two sides, so

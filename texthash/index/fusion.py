@@ -22,12 +22,13 @@ The defaults of :class:`Fusion` hold where neither the request nor the release h
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-GainKind = Literal["scores", "ranks"]
+from texthash.api.requests import GainKind
+
 DEPTH = 100  # documents of each list
 
 

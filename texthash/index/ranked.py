@@ -83,15 +83,9 @@ class Ranked:
 def hybrid_page(
     semantic: Ranked, keyword: Ranked, fusion: Fusion, limit: int, offset: int, *, bits: int
 ) -> tuple[Ranked, list[dict[str, Any]]]:
-    """Return a page of the fused list (:func:`texthash.index.fusion.fuse`), and the members of each hit.
+    """Return a page of the fused list, as :func:`texthash.index.fusion.fuse` makes it, and the members of each hit.
 
-    Args:
-        semantic: List by meaning.
-        keyword: List by words.
-        fusion: How they become one.
-        limit: Largest number of hits.
-        offset: Number of hits to skip.
-        bits: Width of the codes.
+    ``bits`` is the width of the codes.
     """
     fused = fuse(semantic.side(bits), keyword.side(bits), fusion, limit, offset)
     owners: list[int] = []

@@ -25,9 +25,10 @@ from annotated_types import MinLen
 from pydantic import StringConstraints
 
 from texthash.api.attributes import AttributeType
+from texthash.api.requests import GainKind
 from texthash.config import KeywordAnalysis
 from texthash.errors import ModelMismatchError, TexthashError, nearest_name
-from texthash.index.fusion import Fusion, GainKind
+from texthash.index.fusion import Fusion
 from texthash.index.storage.shard_format import Content, Vectors, described, read_manifest
 from texthash.io.atomic import is_local
 from texthash.io.listing import matching
