@@ -161,31 +161,90 @@ def test_a_directory_that_is_no_environment_is_not_removed(clone: Path) -> None:
     assert (clone / ".venv" / "precious").exists()
 
 
-@pytest.mark.parametrize(
-    ("script", "variable", "expected"),
-    [("setup.sh", "", "--no-compile"), ("setup.sh", "1", "--compile"), ("quickstart.sh", "1", "--no-compile")],
-)
-def test_processes_share_what_one_of_them_has_compiled(
-    clone: Path, tools: Path, script: str, variable: str, expected: str
-) -> None:
+def set_up_with_stubs(
+    clone: Path, tools: Path, script: str = "setup.sh", *, uv: str, settings: str = "", **environment: str
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run a script whose pip and uv only write down how they were called; return its result and the calls."""
     executable(tools / "df", "printf 'Filesystem blocks Used Available\\n/dev/x 9 9 9999999\\n'")
     calls = clone / "calls"
+    call = 'keeps=${PYTHONDONTWRITEBYTECODE-yes} index=${UV_DEFAULT_INDEX-none} $(basename "$0") $*'
+    note = f"""echo "{call}" >>'{calls}'"""
     stub = f"""case "$*" in
         "-m venv"*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
-        "-m pip"* | *local.py*) echo "keeps=${{PYTHONDONTWRITEBYTECODE-yes}} $*" >>'{calls}' ;;
+        "-m pip config"*) printf '%s\\n' {settings} ;;
+        "-m pip"* | *local.py*) {note} ;;
         *) exec {sys.executable} "$@" ;;
         esac"""
     executable(tools / "stub", stub)
+    executable(tools / "uv", f"{note}; {uv}")
     ports = ["--port", str(free_port()), "--mlflow-port", str(free_port())] if script == "quickstart.sh" else []
     path = f"{tools}:{os.environ['PATH']}"
-    result = run(
-        clone / "deploy" / script, *ports, PATH=path, PYTHON=str(tools / "stub"), PYTHONDONTWRITEBYTECODE=variable
-    )
+    result = run(clone / "deploy" / script, *ports, PATH=path, PYTHON=str(tools / "stub"), **environment)
+    return result, calls.read_text().splitlines()
+
+
+@pytest.mark.parametrize("uv", ["exit 0", "exit 1"])
+@pytest.mark.parametrize(("script", "variable"), [("setup.sh", ""), ("setup.sh", "1"), ("quickstart.sh", "1")])
+def test_processes_share_what_one_of_them_has_compiled(
+    clone: Path, tools: Path, script: str, variable: str, uv: str
+) -> None:
+    result, calls = set_up_with_stubs(clone, tools, script, uv=uv, PYTHONDONTWRITEBYTECODE=variable)
     assert result.returncode == 0, result.stderr
-    installed = [line for line in calls.read_text().splitlines() if "-m pip install" in line]
-    assert [expected in line.split() for line in installed] == [True, True]
-    if ports:
-        assert calls.read_text().count("keeps=yes ") == 3  # two installations, and the program that starts all others
+    installed = [line.split() for line in calls if "pip install" in line]
+    compiled = bool(variable) and script == "setup.sh"
+    assert len(installed) == (2 if uv == "exit 0" else 3)  # after a failure of uv, pip installs the same and the rest
+    assert all((bool({"--compile", "--compile-bytecode"} & set(call))) == compiled for call in installed)
+    if script == "quickstart.sh":
+        assert all(line.startswith("keeps=yes ") for line in calls)  # the program that starts all others among them
+        assert any("local.py" in line for line in calls)
+
+
+def test_uv_installs_from_the_index_of_pip(clone: Path, tools: Path) -> None:
+    index = "https://user:secret@host/simple"
+    result, calls = set_up_with_stubs(clone, tools, uv="exit 0", settings=f"\"global.index-url='{index}'\"")
+    assert result.returncode == 0, result.stderr
+    assert [f"index={index} uv pip install" in call for call in calls] == [True, True]
+    assert "secret" not in result.stderr
+
+
+def test_what_uv_cannot_install_pip_installs(clone: Path, tools: Path) -> None:
+    result, calls = set_up_with_stubs(clone, tools, uv="exit 1")
+    assert result.returncode == 0, result.stderr
+    torch, again, rest = calls
+    assert " uv pip install" in torch
+    assert [" python -m pip install" in call for call in (again, rest)] == [True, True]
+    assert torch.split()[-3:] == again.split()[-3:]
+    assert "uv could not install torch==" in result.stderr
+
+
+def test_a_setting_that_uv_does_not_know_leaves_the_work_to_pip(clone: Path, tools: Path) -> None:
+    settings = "\"global.index-url='https://host/simple'\" \"install.platform='musllinux'\""
+    result, calls = set_up_with_stubs(clone, tools, uv="exit 0", settings=settings)
+    assert result.returncode == 0, result.stderr
+    assert [" python -m pip install" in call for call in calls] == [True, True]
+    assert "no word for a setting of pip: platform" in result.stderr
+
+
+def test_settings_of_pip_in_the_words_of_uv(tmp_path: Path) -> None:
+    lines = [
+        "global.index-url='https://one/simple'",
+        ":env:.index-url='https://three/simple'",
+        "install.index-url='https://two/simple'",
+        f"global.extra-index-url='file://{tmp_path}\\nfile://{tmp_path}/missing https://four/simple'",
+        "global.find-links='/wheels /more'",
+        ":env:.default-timeout='9'",
+        ":env:.disable-pip-version-check='1'",
+        "wheel.platform='x'",
+    ]
+    command = [sys.executable, str(ROOT / "deploy" / "uv_settings.py")]
+    result = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, check=True)
+    assert dict(line.split("=", 1) for line in result.stdout.splitlines()) == {
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+        "UV_DEFAULT_INDEX": "https://three/simple",
+        "UV_INDEX": f"file://{tmp_path} https://four/simple",
+        "UV_FIND_LINKS": "/wheels,/more",
+        "UV_HTTP_TIMEOUT": "9",
+    }
 
 
 @pytest.mark.parametrize("option", ["--port", "--mlflow-port"])
