@@ -57,13 +57,20 @@ def test_queries_without_a_relevant_document_are_left_out(model):
         texthash.evaluate(model, ["sort"], TEXTS, {})
 
 
+def test_grades_below_0_are_not_relevant_as_in_files(model):
+    graded = {"0": {"0": 12, "1": 1, "2": -1}, "1": {"3": -2}}
+    figures = texthash.evaluate(model, ["sort an array", "sort"], TEXTS, graded, k=[3])
+    assert figures == texthash.evaluate(model, ["sort an array", "sort"], TEXTS, {"0": {"0": 12, "1": 1}}, k=[3])
+    assert figures.queries == 1
+
+
 @pytest.mark.parametrize(
     ("qrels", "message"),
     [
         ({"7": ["0"]}, "judges 1 queries that are not given, such as '7'"),
         ({"0": ["x"]}, "names the document 'x'"),
-        ({"0": {"1": -1}}, "=-1 is not a grade"),
-        ({"0": {"1": 9}}, "=9 is not a grade"),
+        ({"0": {"1": 101}}, "=101 is not a grade"),
+        ({"0": {"1": float("-inf")}}, "=-inf is not a grade"),
         ({"0": {"1": 0.5}}, "=0.5 is not a grade"),
         ({"0": {"1": float("nan")}}, "=nan is not a grade"),
         ({"0": {"1": float("inf")}}, "=inf is not a grade"),

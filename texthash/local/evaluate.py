@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from texthash.local.index import Index
     from texthash.models.hasher import Hasher
 
-_GRADES = 8
 Judgements = Mapping[str, Iterable[str] | Mapping[str, int]]
 
 
@@ -118,8 +118,8 @@ def evaluate(
         model: Trained model; with ``judged`` also an index that holds the documents of the collection, by their ids.
         queries: Texts by query id; the ids of a list are the positions ``"0"``, ``"1"``, ...
         documents: Texts by document id, or a list of them.
-        qrels: For each query id, the ids of its relevant documents, or a mapping of these to grades from 0 (not
-            relevant) to 8, which are the gains of nDCG.
+        qrels: For each query id, the ids of its relevant documents, or a mapping of these to grades of at most 100,
+            which are the gains of nDCG; a grade of 0 or less is not relevant.
         k: Cutoff of the metrics, or several.
         threads: Number of threads that count distances.
         judged: Folder of a test collection in BEIR's layout, in place of queries, documents and qrels.
@@ -287,19 +287,22 @@ def _grades(judged: Iterable[str] | Mapping[str, int], rows: dict[str, int], que
         raise UsageError(
             f"qrels[{query!r}]={shown(judged)} is no list of ids.", "give ids, or a mapping of ids to grades."
         )
+    from texthash.evaluation.retrieval.ranked import MAX_GRADE
+
     pairs = judged.items() if isinstance(judged, Mapping) else ((id_, 1) for id_ in judged)
     found: dict[int, int] = {}
     for id_, grade in pairs:
         if _name(id_) not in rows:
             raise UsageError(f"qrels[{query!r}] names the document {shown(id_)}, which is not given.", _REMEDY)
-        if not _is_grade(grade):
+        if not _is_grade(grade, MAX_GRADE):
             raise UsageError(
-                f"qrels[{query!r}][{id_!r}]={shown(grade)} is not a grade.", f"give a whole number from 0 to {_GRADES}."
+                f"qrels[{query!r}][{id_!r}]={shown(grade)} is not a grade.",
+                f"give a whole number of at most {MAX_GRADE}; 0 and less is not relevant.",
             )
         found[rows[_name(id_)]] = int(grade)
     return found
 
 
-def _is_grade(value: Any) -> bool:
+def _is_grade(value: Any, most: int) -> bool:
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return bool(number and 0 <= value <= _GRADES and int(value) == value)
+    return bool(number and -math.inf < value <= most and int(value) == value)
