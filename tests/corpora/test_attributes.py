@@ -150,3 +150,21 @@ def test_cells_become_values(value: Any, kind: Any, expected: Any) -> None:
 def test_other_cells_are_refused(value: Any, kind: Any, problem: str) -> None:
     with pytest.raises(fields.FieldError, match=problem):
         attribute(value, kind)
+
+
+@pytest.mark.parametrize(
+    ("value", "column", "remedy"),
+    [
+        ("106,0", "year:number", "with a point"),
+        ("1. Mai", "year:date", "2024-05-01"),
+        ("ja", "year:boolean", "true or false"),
+        ({"cm": 3}, "year", "a column of each member"),
+        ([1, 2], "year", "name a list as labels"),
+    ],
+    ids=str,
+)
+def test_the_remedy_is_about_the_value(tmp_path: Path, value: Any, column: str, remedy: str) -> None:
+    made = [{**row, "year": value if row["id"] == "3" else None} for row in rows()]
+    with pytest.raises(CorpusError) as refused:
+        prepared(tmp_path, "a.jsonl", made, [column])
+    assert remedy in refused.value.remedy

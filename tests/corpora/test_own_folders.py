@@ -123,6 +123,14 @@ def test_a_file_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
         read(root)
 
 
+def test_a_picture_among_texts_is_no_text_to_convert(tmp_path: Path) -> None:
+    root = put(tmp_path / "texts", "1.txt")
+    (root / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    with pytest.raises(CorpusError, match=r"picture\.png is no text: it holds zero bytes") as refused:
+        read(root)
+    assert "out of the folder" in refused.value.remedy
+
+
 def test_json_is_a_table_where_there_is_nothing_else(tmp_path: Path) -> None:
     root = tmp_path / "texts"
     root.mkdir()

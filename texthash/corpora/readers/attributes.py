@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -17,6 +18,13 @@ from texthash.corpora.readers.fields import FieldError, described, is_missing, n
 
 _WRITTEN_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 _BOOLEANS = {"true": True, "false": False}
+_NESTED = "an attribute is one value: make a column of each member that searches filter by, or name a list as labels."
+_AS_TEXT = "or name the column without a type, which keeps the text."
+_REMEDIES = {
+    "number": f"write numbers as 2024 or 9.5, with a point; {_AS_TEXT}",
+    "date": f"write dates as 2024-05-01 or 2024-05-01T12:30:00Z; {_AS_TEXT}",
+    "boolean": f"write true or false; {_AS_TEXT}",
+}
 
 
 def attribute(value: Any, kind: AttributeType | None) -> Value | None:
@@ -38,9 +46,10 @@ def attribute(value: Any, kind: AttributeType | None) -> Value | None:
     try:
         found = read_value(value if kind is None else _stated(value, kind))
     except ValueError as error:
-        raise FieldError(str(error)) from None
+        nested = isinstance(value, (Mapping, list))
+        raise FieldError(str(error), _NESTED if nested else _REMEDIES.get(kind or "", "")) from None
     if kind is not None and type_of(found) != kind:
-        raise FieldError(f"is {described(value)}, not a {kind}")
+        raise FieldError(f"is {described(value)}, not a {kind}", _REMEDIES.get(kind, ""))
     return found
 
 

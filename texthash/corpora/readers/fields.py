@@ -29,7 +29,16 @@ _KINDS = {bool: "the boolean", dict: "an object", list: "a list", tuple: "a list
 
 
 class FieldError(ValueError):
-    """Invalid value of a field; the message continues the name of the field."""
+    """Invalid value of a field; the message continues the name of the field.
+
+    Args:
+        problem: Rest of the sentence that the name of the field begins.
+        remedy: What to do; empty where an example of a valid row says it.
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(problem)
+        self.remedy = remedy
 
 
 def is_missing(value: Any) -> bool:

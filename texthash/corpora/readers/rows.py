@@ -159,7 +159,7 @@ def _field(row: Row, column: str, read: Callable[[Any], T]) -> T:
     try:
         return read(row.get(column))
     except FieldError as error:
-        raise FieldError(f"{column} {error}") from None
+        raise FieldError(f"{column} {error}", error.remedy) from None
 
 
 def id_of(row: Row, table: Table, line: int) -> str:
@@ -222,7 +222,7 @@ def _refused(row: Row, table: Table, line: int, error: FieldError) -> CorpusErro
         remedy = _PARQUET if tables.is_table(path, (".parquet",)) else _JSON
     if len(shown) > _LONGEST_SHOWN:
         shown = shown[:_LONGEST_SHOWN] + "..."
-    return CorpusError(f"{path}:{line}: {error}. The row: {shown}", remedy)
+    return CorpusError(f"{path}:{line}: {error}. The row: {shown}", error.remedy or remedy)
 
 
 def _cells_of(values: Iterable[Any], separator: str) -> str:

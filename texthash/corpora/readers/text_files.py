@@ -97,6 +97,11 @@ def damaged(error: Exception, name: str, number: int = 0) -> CorpusError:
     """Return the error of a file that is damaged after its line ``number``."""
     if isinstance(error, UnicodeDecodeError):  # positions count from the block that begins with the next line
         wrong = number + 1 + error.object.count(b"\n", 0, error.start)
+        if b"\0" in error.object:  # UTF-16 has zero bytes too, but is known by its mark
+            return CorpusError(
+                f"{name} is no text: it holds zero bytes.",
+                "convert a text of UTF-16 to UTF-8; take what is no text, such as an image, out of the folder.",
+            )
         return CorpusError(
             f"{name}:{wrong}: not {error.encoding} text: {error.reason}, byte 0x{error.object[error.start]:02x}.",
             "convert the file to UTF-8.",
