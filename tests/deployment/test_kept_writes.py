@@ -19,10 +19,10 @@ from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.paths import StateDir
 
 
-def _study(corpus, home, method, **index):
+def _study(corpus, home, method, bits=16, **index):
     config = {
         "corpus": corpus.manifest.config.model_dump(mode="json"),
-        "method": {"name": method, "bits": 16},
+        "method": {"name": method, "bits": bits},
         "tracking": {"promote": "always"},
         "index": {"shards": 1, **index},
     }
@@ -62,6 +62,17 @@ def test_another_index_of_the_corpus_does_not_replace_one_that_was_written_to(sm
     assert _release(_study(small_corpus, home, "lsh"), model).documents == first.documents, (
         "that one was not written to"
     )
+
+
+def test_a_model_that_cannot_be_promoted_over_the_writes_is_not_offered_for_promotion(small_corpus, home):
+    study = _study(small_corpus, home, "lsh")
+    _release(study, study.train(0))
+    _write(home)
+    wider = _study(small_corpus, home, "lsh", bits=32)
+    with pytest.raises(WritesNotKeptError) as refused:
+        _release(wider, wider.train(0))
+    assert "promote" not in refused.value.remedy
+    assert "TEXTHASH_HOME" in refused.value.remedy
 
 
 def test_writes_that_a_promotion_carried_over_are_kept_too(small_corpus, home):

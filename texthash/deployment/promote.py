@@ -185,7 +185,8 @@ def _check(hasher: Hasher, current: Release) -> None:
     if hasher.name != served:
         raise ModelMismatchError(
             f"the model is one of {hasher.name}, but the served one is of {served}.",
-            "train a model on the same corpus, edition and bits; or build a separate index: `texthash index build`.",
+            "train a model on the same corpus, edition and bits; or index this one in a state directory of its own "
+            "(TEXTHASH_HOME, --home): `texthash index build`.",
         )
 
 

@@ -119,7 +119,7 @@ def _make_release(experiment: Experiment, model: TrainedModel, version: str | No
             if same_model and stored == (settings.shards, settings.vectors, settings.keywords, weights):
                 return before
     if not settings.discard_writes:
-        check_writes_kept(before, version)
+        check_writes_kept(before, name, version)
     where = (hasher, experiment.corpus.path, experiment.home, settings.shards, settings.vectors, settings.keywords)
     try:
         index = build_index(*where, weights=weights, executor=executor)
@@ -140,7 +140,7 @@ def _make_release(experiment: Experiment, model: TrainedModel, version: str | No
         run=run,
         commit=commit,
         defaults=choose_defaults(Hasher.load(hasher), experiment.corpus, index),
-        replaceable=None if settings.discard_writes else lambda current: check_writes_kept(current, version),
+        replaceable=None if settings.discard_writes else lambda current: check_writes_kept(current, name, version),
     )
     if promote:
         move_alias(experiment.tracker.registry, release)
