@@ -168,6 +168,9 @@ def test_whole_numbers_and_days_have_whole_ranges() -> None:
         (("gte", 0.5), ("lte", 1), 2),
     ]
     start = datetime(2024, 1, 1, tzinfo=UTC)
+    prices = counted("number", [1.21, 50.0, 199.79], ranges=10)
+    assert [part["range"]["gte"] for part in prices["ranges"]][:4] == [1.21, 21.068, 40.926, 60.784]
+
     days = counted("date", [start, start + timedelta(days=1), start + timedelta(days=4)], ranges=2)
     assert ranges(days) == [
         (("gte", {"date": "2024-01-01"}), ("lt", {"date": "2024-01-04"}), 2),

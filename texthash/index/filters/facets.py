@@ -150,8 +150,10 @@ def _starts(most: int, values: NDArray[Any], kind: FacetType) -> list[float]:
     if kind == "date":
         unit = next((unit for unit in _UNITS if not (values % unit).any()), 1)
     elif max(-low, high) > _EXACT or (values != np.floor(values)).any():
-        shares = np.arange(most) / most
-        return list(np.unique(low * (1 - shares) + high * shares).tolist())
+        shares = np.arange(1, most) / most
+        # Twelve digits hide the error of the arithmetic: an edge is read by people, and sent back as a filter.
+        inner = {float(f"{edge:.12g}") for edge in (low * (1 - shares) + high * shares).tolist()}
+        return [low, *sorted(edge for edge in inner if low < edge <= high)]
     low, high = int(low), int(high)
     width = -(-(high - low + unit) // (most * unit)) * unit
     return list(range(low, high + 1, width))
