@@ -148,3 +148,17 @@ def test_a_text_that_turns_the_direction_turns_only_itself(page: Page, url: str)
     assert page.run(
         "[...document.querySelectorAll('.title, .why mark')].every(n => getComputedStyle(n).unicodeBidi === 'isolate')"
     )
+
+
+def test_a_text_has_the_direction_of_its_language_and_without_a_title_is_shown_once(page: Page, url: str) -> None:
+    text = "\u062d\u0630\u0627\u0621 \u062c\u0631\u064a sort \u0623\u062d\u0645\u0631"
+    own = {"labels": ["arabic"]}
+    documents = [{"id": "ar/1", "text": text, **own}, {"id": "ar/2", "text": f"{text}\n\n{text} array", **own}]
+    assert httpx.put(f"{url}/v1/documents?wait=true", json={"documents": documents}).status_code == 200
+    page.open(f"{url}/?q=sort&label=arabic&mode=keyword")
+    page.wait("document.querySelectorAll('.hit').length === 2")
+    assert texts(page, ".hit .title") == [text, text]
+    assert [shown.strip() for shown in texts(page, ".hit .text")] == [f"{text} array"]
+    shown = "[...document.querySelectorAll('.hit h2, .hit .text p')]"
+    assert page.run(f"{shown}.every(node => getComputedStyle(node).direction === 'rtl')")
+    assert httpx.post(f"{url}/v1/documents/delete?wait=true", json={"labels": ["arabic"]}).status_code == 200

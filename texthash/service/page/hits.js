@@ -71,12 +71,13 @@ function how(hit, { mode, code, bits }, place) {
  */
 function card(hit, answer, place, act) {
   const { title, text, labels, attributes } = hit.document, words = new Set(hit.matches || []);
-  const rest = text && title && text.startsWith(title + "\n") ? text.slice(title.length + 1) : text;
-  const name = title || (text || "").split("\n")[0].slice(0, 120) || hit.id;
-  const blocks = rest && rest !== title ? blocksOf(rest.length > READ ? `${rest.slice(0, READ)} …` : rest) : [];
-  const body = blocks.length ? make("div", { class: "text" }, make("p", {}, ...snippet(blocks, words))) : null;
+  const first = (text || "").split("\n")[0], name = title || (first.length > 120 ? `${first.slice(0, 120)} …` : first) || hit.id;
+  const heading = name + (title ? "\n" : "\n\n");  // a line of a paragraph is no heading
+  const rest = !text || text === name ? "" : text.startsWith(heading) ? text.slice(heading.length) : text;
+  const blocks = rest ? blocksOf(rest.length > READ ? `${rest.slice(0, READ)} …` : rest) : [];
+  const body = blocks.length ? make("div", { class: "text" }, make("p", { dir: "auto" }, ...snippet(blocks, words))) : null;
   const node = make("li", { class: "hit", tabindex: "-1", "data-place": place },
-    make("h2", {}, make("span", { class: "rank", "aria-hidden": "true" }, String(place + 1)), make("span", { class: "title" }, ...marked(name, words))),
+    make("h2", { dir: "auto" }, make("span", { class: "rank", "aria-hidden": "true" }, String(place + 1)), make("span", { class: "title" }, ...marked(name, words))),
     body,
     why(hit, answer.mode),
     make("div", { class: "under" },
@@ -86,7 +87,7 @@ function card(hit, answer, place, act) {
       body ? make("button", { type: "button", "aria-expanded": "false", class: "unfold", "aria-label": `Read ${name}`, on: { click: () => unfold(node) } }, "Read") : null,
       make("button", { type: "button", class: "like", "aria-label": `More like ${name}`, on: { click: () => act.like(hit) } }, "More like this"),
       how(hit, answer, place)));
-  if (body) node.fold = open => body.replaceChildren(...(open ? rendered(blocks, words) : [make("p", {}, ...snippet(blocks, words))]));
+  if (body) node.fold = open => body.replaceChildren(...(open ? rendered(blocks, words) : [make("p", { dir: "auto" }, ...snippet(blocks, words))]));
   return node;
 }
 

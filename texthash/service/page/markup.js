@@ -223,8 +223,8 @@ function rendered(blocks, words) {
   return blocks.map(block => {
     if (block.kind === "heading") return make("h3", {}, ...marked(block.text, words));
     if (block.kind === "code") return make("pre", { tabindex: "0" }, ...marked(block.text, words));
-    if (block.kind === "item") return make("div", { class: "item" }, ...nodesOf(block.parts, words));
-    if (block.kind !== "entry") return make("p", {}, ...nodesOf(block.parts, words));
+    if (block.kind === "item") return make("div", { class: "item", dir: "auto" }, ...nodesOf(block.parts, words));
+    if (block.kind !== "entry") return make("p", { dir: "auto" }, ...nodesOf(block.parts, words));
     const name = nodesOf(inline(block.name).map(part => ({ ...part, tag: block.prose ? "strong" : "code" })), words);
     const type = block.type ? [" ", make("span", { class: "type" }, ...nodesOf(inline(block.type), words))] : [];
     return make("div", { class: "entry" }, make("div", {}, ...name, ...type), block.parts.length ? make("div", { class: "item" }, ...nodesOf(block.parts, words)) : null);
