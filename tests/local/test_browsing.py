@@ -41,6 +41,18 @@ def test_documents_are_counted_and_listed(index: texthash.Index, tmp_path: Path,
     }
 
 
+def test_labels_are_a_condition_wherever_a_filter_is(index: texthash.Index) -> None:
+    early = {"attributes": {"year": {"lt": 2020}}}
+    assert index.count(labels="x") == 3
+    assert index.count(early, labels=["x", "y"]) == 2
+    assert index.facets("level", early, labels="x")["level"]["values"] == [{"value": "a", "count": 2}]
+    assert [row["id"] for row in index.scroll(early, labels="y")] == ["1"]
+    assert [one.id for one in index.get(labels="y", filter=early)] == ["1"]
+    own = texthash.Index(index.model, TEXTS, labels=[["x"], ["x"], ["y"], [], []])
+    assert own.delete(labels="x") == 2
+    assert [row["id"] for row in own.scroll()] == ["2", "3", "4"]
+
+
 def test_what_does_not_fit_is_named(index: texthash.Index) -> None:
     with pytest.raises(UsageError, match=r"facets.yaer: no document .* 'yaer'"):
         index.facets("yaer")

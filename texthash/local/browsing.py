@@ -24,7 +24,11 @@ class Browsing:
         raise NotImplementedError
 
     def facets(
-        self, facets: str | Iterable[str] | Mapping[str, Any], filter: Mapping[str, Any] | None = None
+        self,
+        facets: str | Iterable[str] | Mapping[str, Any],
+        filter: Mapping[str, Any] | None = None,
+        *,
+        labels: str | Sequence[str] | None = None,
     ) -> dict[str, dict[str, Any]]:
         """Return how many documents have each label, value or range of values, by the name of the facet.
 
@@ -33,6 +37,7 @@ class Browsing:
                 the number of values; ``ranges``, the number of ranges of equal width; ``edges``, the values between
                 ranges.
             filter: Filter of the counted documents, as of :meth:`search`; None counts all.
+            labels: Labels of which a counted document has one; None for no condition.
 
         Raises:
             UsageError: No document has such an attribute, or its values cannot be counted so.
@@ -41,7 +46,7 @@ class Browsing:
         from texthash.index.matches import Matches, facets_of
 
         options = given_facets(facets)
-        counted = facets_of(self._shards, options, Matches(self._where(None, filter)), self._types)
+        counted = facets_of(self._shards, options, Matches(self._where(labels, filter)), self._types)
         found: dict[str, dict[str, Any]] = counted["counts"]
         return found
 
@@ -49,6 +54,7 @@ class Browsing:
         self,
         filter: Mapping[str, Any] | None = None,
         *,
+        labels: str | Sequence[str] | None = None,
         sort: str | None = None,
         descending: bool = False,
         page: int = 1000,
@@ -57,6 +63,7 @@ class Browsing:
 
         Args:
             filter: Filter of the documents, as of :meth:`search`.
+            labels: Labels of which a document has one; None for no condition.
             sort: Attribute to sort by; documents without it come last. None is the order in which they were added.
             descending: True for the largest value first.
             page: Number of documents that are read at once.
@@ -70,6 +77,6 @@ class Browsing:
         check_whole("number of documents of a page", page, least=1)
         if sort is not None and not isinstance(sort, str):
             raise UsageError(f"sort is {shown(sort)}, a {type(sort).__name__}.", "give the name of an attribute.")
-        where = self._where(None, filter)
+        where = self._where(labels, filter)
         order = None if sort is None else checked_sort(sort, descending, self._types, "sort")
         return scroll(self._shards, where, order, ("title", "text", "labels", "attributes"), page)

@@ -313,9 +313,9 @@ class Index(Browsing):
             found = [one.reranked(text, reranker, wanted) for one, text in zip(found, several, strict=True)]
         return found[0] if isinstance(query, str) else found
 
-    def count(self, filter: Mapping[str, Any] | None = None) -> int:
-        """Return the number of documents, or of those that a filter keeps, as of :meth:`search`."""
-        where = self._where(None, filter)
+    def count(self, filter: Mapping[str, Any] | None = None, *, labels: str | Sequence[str] | None = None) -> int:
+        """Return the number of documents, or of those that labels and a filter keep, as of :meth:`search`."""
+        where = self._where(labels, filter)
         return len(self) if where is None else sum(len(shard.select(where)) for shard in self._shards)
 
     def upsert(
@@ -346,15 +346,21 @@ class Index(Browsing):
             self._types, self._shards = shard.types, [shard]
 
     def delete(
-        self, ids: str | int | Iterable[str | int] | None = None, *, filter: Mapping[str, Any] | None = None
+        self,
+        ids: str | int | Iterable[str | int] | None = None,
+        *,
+        labels: str | Sequence[str] | None = None,
+        filter: Mapping[str, Any] | None = None,
     ) -> int:
-        """Delete documents by id, or those that a filter keeps, and return their number; unknown ids are ignored.
+        """Delete documents by id, or those that labels and a filter keep, and return their number.
+
+        Unknown ids are ignored.
 
         Raises:
-            UsageError: Neither ids nor a filter are given, or both.
+            UsageError: Neither ids nor a condition are given, or both.
             TexthashError: The index is a release.
         """
-        where, _ = self._chosen(ids, filter)
+        where, _ = self._chosen(ids, labels, filter)
         with _WRITING:
             before = self._memory("written")
             after = before.without(where)
@@ -362,16 +368,20 @@ class Index(Browsing):
         return len(before) - len(after)
 
     def get(
-        self, ids: str | int | Iterable[str | int] | None = None, *, filter: Mapping[str, Any] | None = None
+        self,
+        ids: str | int | Iterable[str | int] | None = None,
+        *,
+        labels: str | Sequence[str] | None = None,
+        filter: Mapping[str, Any] | None = None,
     ) -> list[IndexedDocument]:
-        """Return documents with their codes: in the order of ids, or those that a filter keeps in their own order.
+        """Return documents with their codes: in the order of ids, or those that labels and a filter keep, in their own.
 
         Ids that are not there are left out.
 
         Raises:
-            UsageError: Neither ids nor a filter are given, or both.
+            UsageError: Neither ids nor a condition are given, or both.
         """
-        where, names = self._chosen(ids, filter)
+        where, names = self._chosen(ids, labels, filter)
         found: dict[str, IndexedDocument] = {}
         for shard in self._shards:
             numbers = shard.select(where).numbers
@@ -393,14 +403,17 @@ class Index(Browsing):
         return self._types
 
     def _chosen(
-        self, ids: str | int | Iterable[str | int] | None, filter: Mapping[str, Any] | None
+        self,
+        ids: str | int | Iterable[str | int] | None,
+        labels: str | Sequence[str] | None,
+        filter: Mapping[str, Any] | None,
     ) -> tuple[Where, list[str] | None]:
-        """Return the condition of ids or of a filter, and the ids."""
+        """Return the condition of ids, or of labels and a filter, and the ids."""
         from texthash.index.filters.language import Ids
 
-        where = self._where(None, filter)
+        where = self._where(labels, filter)
         if (ids is None) == (where is None):
-            raise UsageError("either ids or a filter are needed.", "give ids, or filter={...}.")
+            raise UsageError("either ids or a filter are needed.", "give ids, or labels and filter={...}.")
         if where is not None:
             return where, None
         given = sorted(ids, key=str) if isinstance(ids, AbstractSet) else ids  # a set may be given: its order is free
@@ -447,7 +460,9 @@ class Index(Browsing):
         directory = local_path(directory)
         shard = self._memory("saved")
         if directory.exists():
-            raise FileExistsError(f"{directory} exists; a saved index is never overwritten")
+            raise FileExistsError(
+                f"{directory} exists; a saved index is never overwritten: name another directory, or remove it"
+            )
         with whole_directory(directory) as partial:
             self.model.save(partial / _MODEL)
             shard.write(partial / _DOCUMENTS)
