@@ -31,7 +31,10 @@ def test_the_site_builds_and_warnings_are_errors(tmp_path):
     assert "learning_rate" in page
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/own_vectors.md", "docs/filtering.md"])
+_PAGES = ["README.md", "docs/index.md", "docs/own_corpus.md", "docs/own_vectors.md", "docs/filtering.md"]
+
+
+@pytest.mark.parametrize("page", _PAGES)
 def test_the_first_lines_run(page, tmp_path, monkeypatch):
     """With no names but their own, in this process: most of the time of one of their own would be that of imports."""
     lines = _PYTHON.findall((ROOT / page).read_text(encoding="utf-8"))[0]
