@@ -305,6 +305,8 @@ def test_a_dry_run_prints_the_space_and_the_cost(cli):
         (["tune", "lsh", "--dry-run"], 2, "nothing to search for lsh"),
         (["trian"], 2, "No such command 'trian'"),
         (["encode", "--fromm", "x"], 2, "No such option: --fromm"),
+        (["search", "x", "--home", "y"], 2, "give it before the command: texthash --home ... search."),
+        (["index", "export", "codes.xyz"], 2, ".tsv.gz, .usearch, .multihash.faiss, .duckdb, .qdrant."),
         (["serve", "promote"], 2, "serve promote --help"),
     ],
 )

@@ -260,6 +260,15 @@ def shortened(text: str, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
 
 
+def as_sentence(text: str) -> str:
+    """Return a text with a full stop, unless it ends a sentence already.
+
+    >>> as_sentence("there is no member 'a'; did you mean 'b'?")
+    "there is no member 'a'; did you mean 'b'?"
+    """
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Return a hint such as ``did you mean 'nash'?`` or the list of known names."""
     names = sorted(known)

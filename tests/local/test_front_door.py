@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import texthash
+from texthash.errors import UsageError
 
 LINES = """
 import sys
@@ -68,3 +69,9 @@ def test_the_examples_run(module):
     found = doctest.testmod(importlib.import_module(module))
     assert found.attempted
     assert not found.failed
+
+
+def test_a_path_in_place_of_a_name_is_told_how_it_is_given(tmp_path):
+    with pytest.raises(UsageError) as refused:
+        texthash.prepare(str(tmp_path / "rows.csv"))
+    assert f"path='{tmp_path}/rows.csv'" in refused.value.remedy

@@ -91,4 +91,12 @@ def _report_typer_error(error: Exception) -> int | None:
         error.show()
         return _WRONG_USE
     context = getattr(error, "ctx", None)
-    return report_error(UsageError(error.format_message(), f"see {context.command_path} --help." if context else ""))
+    return report_error(UsageError(error.format_message(), _remedy(error, context) if context else ""))
+
+
+def _remedy(error: Any, context: Any) -> str:
+    """Return the remedy of wrong use; an option of all commands, such as --home, stands before the command."""
+    root, option = context.find_root(), getattr(error, "option_name", None)
+    if context is not root and any(option in parameter.opts for parameter in root.command.params):
+        return f"give it before the command: {root.command_path} {option} ... {context.info_name}."
+    return f"see {context.command_path} --help."

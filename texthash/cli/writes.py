@@ -268,7 +268,12 @@ def index_export(codes: Codes, release: ReleaseName = "current") -> None:
     Suffixes .duckdb .usearch .multihash.faiss .qdrant write what that engine opens and searches.
     """
     from texthash.deployment.code_exchange import export_codes, searchable_codes
-    from texthash.integrations.engines import engine_suffix, write_engine
+    from texthash.hamming import interop
+    from texthash.integrations.engines import ENGINE_SUFFIXES, engine_suffix, write_engine
+
+    known = (*interop.SUFFIXES, *ENGINE_SUFFIXES)
+    if not codes.name.endswith(known):
+        raise UsageError(f"{codes} has no suffix of a known format.", f"use one of {', '.join(known)}.")
 
     if engine_suffix(codes) is not None:
         found, ids = searchable_codes(resolve_home(), release)

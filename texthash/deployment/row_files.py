@@ -23,7 +23,7 @@ from texthash.corpora.prepared.embeddings.checks import REMEDY, flaw_of_one
 from texthash.corpora.readers import tables
 from texthash.corpora.readers.fields import is_missing
 from texthash.corpora.readers.rows import Table, documents
-from texthash.errors import CorpusError
+from texthash.errors import CorpusError, as_sentence
 from texthash.member_errors import explain_first
 from texthash.progress import log_line, track, warn
 
@@ -155,7 +155,9 @@ def check_limits(document: Document, max_text_bytes: int) -> None:
     try:
         NewDocument.model_validate(new_document(document))
     except ValidationError as error:
-        raise CorpusError(f"{document.origin}: {explain_first(error, NewDocument)}.", "correct the row.") from error
+        raise CorpusError(
+            as_sentence(f"{document.origin}: {explain_first(error, NewDocument)}"), "correct the row."
+        ) from error
 
 
 def check_filled(path: Path, rows: int) -> None:

@@ -216,6 +216,8 @@ _WRITERS: dict[str, Callable[[Path, Codes, Sequence[str]], None]] = {
     ".duckdb": _write_duckdb,
     ".qdrant": _write_qdrant,
 }
+ENGINE_SUFFIXES = tuple(_WRITERS)
+"""Suffixes of the files that :func:`write_engine` writes."""
 
 
 def _as_ids(codes: Codes, ids: Sequence[str]) -> list[str]:

@@ -62,6 +62,11 @@ def prepare(
     from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.paths import resolve_home
 
+    if path is None and "/" in str(name):
+        raise UsageError(
+            f"name={shown(name)} is a path or an address.",
+            f"give it as path, beside a name: texthash.prepare('mine', path={str(name)!r}).",
+        )
     if path is not None:
         check_path("path", path)
     values = {"name": name, "path": None if path is None else str(path), **settings}

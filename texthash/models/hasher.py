@@ -277,7 +277,9 @@ class Hasher:
         """
         directory = local_path(directory)
         if directory.exists():
-            raise FileExistsError(f"{directory} exists; a saved model is never overwritten")
+            raise FileExistsError(
+                f"{directory} exists; a saved model is never overwritten: name another directory, or remove it"
+            )
         with whole_directory(directory) as partial:
             self._write(partial)
         return directory

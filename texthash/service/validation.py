@@ -11,7 +11,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 
 from texthash.api.problems import MOST_ERRORS
-from texthash.errors import nearest_name, shortened
+from texthash.errors import as_sentence, nearest_name, shortened
 from texthash.member_errors import explain
 from texthash.service.middleware.scope import path_of
 from texthash.service.problems import Problem
@@ -115,7 +115,7 @@ def from_validation(request: Request, error: RequestValidationError) -> Problem:
     ]
     first = errors[0]
     where = ".".join(shortened(str(part)) for part in first["loc"])
-    detail = f"{where}: {first['msg']}{_more(len(invalid))}."
+    detail = as_sentence(f"{where}: {first['msg']}{_more(len(invalid))}")
     return Problem("invalid-field", detail, errors=errors, error_count=len(invalid))
 
 

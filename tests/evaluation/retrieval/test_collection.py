@@ -44,7 +44,7 @@ def test_a_run_that_was_written_is_read_back_in_the_order_of_scores(tmp_path):
 
 def test_a_judged_query_that_a_run_lacks_counts_as_0_and_others_are_named():
     run = {"q1": {"d1": 2.0, "d2": 1.0}, "q9": {"d1": 1.0}}
-    queries, lists, judged, notes = against(run, QRELS)
+    queries, lists, judged, notes = against(run, QRELS, "run.txt", "qrels.txt")
     assert queries == ["q1", "q2", "q4"]
     found = by_query([bucketed(*case) for case in zip(lists, judged, strict=True)])
     assert found["ndcg_at_10"].expected.tolist() == pytest.approx([1, 0, np.nan], nan_ok=True)
@@ -52,8 +52,8 @@ def test_a_judged_query_that_a_run_lacks_counts_as_0_and_others_are_named():
         "2 judged queries are not in the run and count as 0: q2, q4.",
         "1 queries of the run have no judgements and are left out: q9.",
     ]
-    with pytest.raises(UsageError, match="none of 1 queries of the run is judged"):
-        against({"q9": {"d1": 1.0}}, QRELS)
+    with pytest.raises(UsageError, match=r"none of 1 queries of run\.txt is judged, .* 'q9'; qrels\.txt .* 'q1'"):
+        against({"q9": {"d1": 1.0}}, QRELS, "run.txt", "qrels.txt")
 
 
 @pytest.mark.parametrize(

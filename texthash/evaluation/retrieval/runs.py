@@ -93,19 +93,28 @@ def _trec_id(value: str) -> str:
     return value
 
 
-def against(run: Run, qrels: Qrels) -> tuple[list[str], list[Ranked], list[Judged], list[str]]:
+def against(
+    run: Run, qrels: Qrels, run_name: str, qrels_name: str
+) -> tuple[list[str], list[Ranked], list[Judged], list[str]]:
     """Pair a run with judgements: the judged queries, list and grades of each, and notes for the reader.
 
     A judged query that the run does not have has an empty list and counts as 0 (``trec_eval -c``); a query of the run
     without judgements is left out and counted.
+
+    Args:
+        run: Scores of the listed documents, by query.
+        qrels: Grades of the judged documents, by query.
+        run_name: File of the run, for the error.
+        qrels_name: File of the judgements, for the error.
 
     Raises:
         UsageError: No query of the run is judged.
     """
     if not qrels.keys() & run.keys():
         raise UsageError(
-            f"none of {len(run):,} queries of the run is judged, such as {next(iter(run), '')!r}.",
-            "give the judgements of the collection of the run.",
+            f"none of {len(run):,} queries of {run_name} is judged, such as {next(iter(run), '')!r}; "
+            f"{qrels_name} judges others, such as {next(iter(qrels), '')!r}.",
+            "give the judgements of the collection of the run, with the same ids of queries.",
         )
     lists: list[Ranked] = []
     judged: list[Judged] = []

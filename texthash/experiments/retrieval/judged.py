@@ -66,7 +66,7 @@ def evaluate_runs(paths: Sequence[Path], qrels: Path, cuts: Cuts = Cuts()) -> Re
     results: list[RowResult] = []
     notes: list[str] = []
     for path in dict.fromkeys(paths):
-        _, lists, judged, own = against(read_run(path), judgements)
+        _, lists, judged, own = against(read_run(path), judgements, str(path), str(qrels))
         check_answerable(judged)
         histograms = [bucketed(*pair) for pair in zip(lists, judged, strict=True)]
         name = path.name if path.name not in {row.name for row in results} else str(path)

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from texthash.api.facets import FacetOptions, Facets
 from texthash.api.filters import BoundedFilter, Filter
 from texthash.arguments import check_strings, shown
-from texthash.errors import UsageError
+from texthash.errors import UsageError, as_sentence
 from texthash.member_errors import explain_first
 
 _FILTER: TypeAdapter[Filter] = TypeAdapter(BoundedFilter)
@@ -37,7 +37,7 @@ def filter_of(given: Mapping[str, Any] | Filter | None, name: str = "filter") ->
     try:
         return _FILTER.validate_python(dict(given))
     except ValidationError as error:
-        raise UsageError(f"{explain_first(error, Filter, name)}.", _EXAMPLE) from None
+        raise UsageError(as_sentence(explain_first(error, Filter, name)), _EXAMPLE) from None
 
 
 def facets_of(given: str | Iterable[str] | Mapping[str, Any], name: str = "facets") -> dict[str, FacetOptions]:
@@ -62,7 +62,7 @@ def facets_of(given: str | Iterable[str] | Mapping[str, Any], name: str = "facet
     try:
         return _FACETS.validate_python(own)
     except ValidationError as error:
-        raise UsageError(f"{explain_first(error, dict[str, FacetOptions], name)}.", remedy) from None
+        raise UsageError(as_sentence(explain_first(error, dict[str, FacetOptions], name)), remedy) from None
 
 
 def filter_of_options(labels: Sequence[str] | None, text: str | None) -> dict[str, Any] | None:
