@@ -161,4 +161,4 @@ def test_a_text_has_the_direction_of_its_language_and_without_a_title_is_shown_o
     assert [shown.strip() for shown in texts(page, ".hit .text")] == [f"{text} array"]
     shown = "[...document.querySelectorAll('.hit h2, .hit .text p')]"
     assert page.run(f"{shown}.every(node => getComputedStyle(node).direction === 'rtl')")
-    assert httpx.post(f"{url}/v1/documents/delete?wait=true", json={"labels": ["arabic"]}).status_code == 200
+    assert httpx.post(f"{url}/v1/documents/delete?wait=true", json={"ids": ["ar/1", "ar/2"]}).status_code == 200
