@@ -49,8 +49,8 @@ def test_a_judged_query_that_a_run_lacks_counts_as_0_and_others_are_named():
     found = by_query([bucketed(*case) for case in zip(lists, judged, strict=True)])
     assert found["ndcg_at_10"].expected.tolist() == pytest.approx([1, 0, np.nan], nan_ok=True)
     assert notes == [
-        "2 judged queries are not in the run and count as 0: q2, q4.",
-        "1 queries of the run have no judgements and are left out: q9.",
+        "1 queries with a relevant document, but not in the run, count as 0: q2.",
+        "1 queries of the run, but without judgements, are left out: q9.",
     ]
     with pytest.raises(UsageError, match=r"none of 1 queries of run\.txt is judged, .* 'q9'; qrels\.txt .* 'q1'"):
         against({"q9": {"d1": 1.0}}, QRELS, "run.txt", "qrels.txt")

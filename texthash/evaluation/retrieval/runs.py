@@ -9,7 +9,7 @@ As in trec_eval, the order is that of the scores, and the column of ranks is not
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -123,14 +123,15 @@ def against(
         numbers = {document: number for number, document in enumerate(dict.fromkeys([*listed, *grades]))}
         lists.append(Ranked(np.arange(len(listed)), np.fromiter(listed.values(), np.float64, len(listed))))
         judged.append({numbers[document]: grade for document, grade in grades.items()})
+    answerable = [query for query, grades in qrels.items() if any(grade > 0 for grade in grades.values())]
     notes = [
-        _note(run, qrels, "judged queries are not in the run and count as 0"),
-        _note(qrels, run, "queries of the run have no judgements and are left out"),
+        _note(run, answerable, "queries with a relevant document, but not in the run, count as 0"),
+        _note(qrels, run, "queries of the run, but without judgements, are left out"),
     ]
     return list(qrels), lists, judged, [note for note in notes if note]
 
 
-def _note(known: Mapping[str, object], ids: Mapping[str, object], what: str) -> str:
+def _note(known: Container[str], ids: Iterable[str], what: str) -> str:
     missing = [id_ for id_ in ids if id_ not in known]
     more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
     return f"{len(missing):,} {what}: {', '.join(missing[:5])}{more}." if missing else ""
