@@ -56,7 +56,7 @@ def test_a_corpus_with_a_column_of_vectors_is_trained_released_searched_and_chan
         (["index", "upsert", str(more)], "vectors of your own"),
         (
             ["index", "upsert", str(more), "--vector-column", "id"],
-            "more.jsonl:1: id is str 'new', not a list of numbers",
+            "more.jsonl:1: id is the text 'new', not a list of numbers",
         ),
         (["index", "upsert", str(more), "--vector-column", "v"], "v is absent, not a list of numbers"),
         (["train", "itq", "corpus.name=plain", f"corpus.path={rows}", reading], "the corpus has none"),

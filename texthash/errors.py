@@ -269,6 +269,15 @@ def as_sentence(text: str) -> str:
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
+def plain_message(text: str) -> str:
+    """Return a message of pydantic without the kind of error that it begins with.
+
+    >>> plain_message("Value error, 'x' is not one of 'a', 'b'.")
+    "'x' is not one of 'a', 'b'."
+    """
+    return text.replace("Value error, ", "", 1)
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Return a hint such as ``did you mean 'nash'?`` or the list of known names."""
     names = sorted(known)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from texthash.errors import nearest_name, shortened
+from texthash.errors import nearest_name, plain_message, shortened
 
 _NO_OBJECT = ("model_type", "model_attributes_type", "dict_type")
 
@@ -26,7 +26,7 @@ def explain(item: Mapping[str, Any], annotation: Any, location: Sequence[str | i
     if item["type"] in _NO_OBJECT:
         owner = _model_at(annotation, location)
         return "must be an object" + (f"; its members: {', '.join(members(owner))}" if owner is not None else "")
-    return str(item["msg"]).removeprefix("Value error, ")
+    return plain_message(str(item["msg"]))
 
 
 def explain_first(error: ValidationError, annotation: Any, *outer: str) -> str:

@@ -135,7 +135,7 @@ def test_cells_become_values(value: Any, kind: Any, expected: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "kind", "problem"),
     [
-        ("1_000", "number", "is str '1_000', not a number"),
+        ("1_000", "number", "is the text '1_000', not a number"),
         ("inf", "number", "not a number"),
         ("9007199254740993", "number", "beyond"),
         (1, "boolean", "not a boolean"),

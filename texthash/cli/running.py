@@ -13,7 +13,7 @@ import typer
 
 from texthash.cli.blank import refuse_blank
 from texthash.cli.streams import drop_output, output_error
-from texthash.errors import UsageError, as_user_error, exit_status
+from texthash.errors import UsageError, as_user_error, exit_status, plain_message
 from texthash.interrupts import leave_on_signals
 from texthash.logging import show
 from texthash.progress import log_line
@@ -91,12 +91,13 @@ def _report_typer_error(error: Exception) -> int | None:
         error.show()
         return _WRONG_USE
     context = getattr(error, "ctx", None)
-    return report_error(UsageError(error.format_message(), _remedy(error, context) if context else ""))
+    return report_error(UsageError(plain_message(error.format_message()), _remedy(error, context) if context else ""))
 
 
 def _remedy(error: Any, context: Any) -> str:
     """Return the remedy of wrong use; an option of all commands, such as --home, stands before the command."""
     root, option = context.find_root(), getattr(error, "option_name", None)
     if context is not root and any(option in parameter.opts for parameter in root.command.params):
-        return f"give it before the command: {root.command_path} {option} ... {context.info_name}."
+        command = context.command_path.removeprefix(f"{root.command_path} ")
+        return f"give it before the command: texthash {option} ... {command}."
     return f"see {context.command_path} --help."

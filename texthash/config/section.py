@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from texthash.arguments import shown
-from texthash.errors import UsageError, nearest_name
+from texthash.errors import UsageError, nearest_name, plain_message
 
 S = TypeVar("S", bound="Section")
 _LONGEST = 1_000  # characters of a value in an error
@@ -106,7 +106,7 @@ def _explain(problem: Any, root: type[BaseModel]) -> str:
     variable = next(ends, "")
     if variable in os.environ and os.environ[variable] == problem.get("input"):
         dotted = variable
-    return f"{dotted}={shown(problem.get('input'), _LONGEST)}: {problem['msg']}"
+    return f"{dotted}={shown(problem.get('input'), _LONGEST)}: {plain_message(problem['msg'])}"
 
 
 def _keys_at(root: type[BaseModel], location: Sequence[str]) -> Iterable[str]:

@@ -132,7 +132,7 @@ def test_a_wrong_vector_is_named_by_file_and_row(tmp_path: Path, row: int, value
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("0.1 0.2", "rows.jsonl:6: v is str '0.1 0.2', not a list of numbers"),
+        ("0.1 0.2", "rows.jsonl:6: v is the text '0.1 0.2', not a list of numbers"),
         ([1, True, 2, 3], r"rows.jsonl:6: v is a list .*, not a list of numbers"),
         (None, "rows.jsonl:6: v is absent, not a list"),
         ([1, 2, 3], "rows.jsonl:6: v is a list of 3 numbers, and of 4 in line 1"),
