@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ def test_the_columns_of_a_table_make_an_index(model: Any, table: Any, tmp_path: 
     assert made.delete(8) == 1
     made.upsert(["read a table"], ids=[9], titles=[None])
     assert [row["text"] for row in made.scroll()] == ["sort an array", "read a table"]
+
+
+def test_a_column_of_decimals_is_one_of_numbers(model: Any) -> None:
+    prices = pa.array([Decimal("9.50"), None, Decimal("3")], pa.decimal128(9, 2))
+    for table in (pa.table({"price": prices}), pa.table({"price": prices}).to_pandas()):
+        index = texthash.Index(model, FRAME["text"], attributes=table)
+        assert [document.attributes for document in index.get(list("012"))] == [{"price": 9.5}, {}, {"price": 3}]
+        assert index.count({"attributes": {"price": {"gte": Decimal("9.5")}}}) == 1
+    assert arguments.body_of({"price": Decimal("9.50")}) == b'{"price": 9.5}'
 
 
 def test_a_result_is_rows_of_a_table(model: Any) -> None:

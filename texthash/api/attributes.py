@@ -20,6 +20,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple, cast, get_args
 
 from pydantic import Field, PlainValidator, WithJsonSchema
@@ -95,6 +96,8 @@ def read_value(value: Any) -> Value:
         return _string(value)
     if isinstance(value, (int, float)):
         return _number(value)
+    if isinstance(value, Decimal):  # of a column of Arrow or of a database
+        return _number(float(value))
     if isinstance(value, date):
         if is_missing(value):
             raise ValueError("is a missing value (NaT): leave it out")

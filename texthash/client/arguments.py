@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from texthash.api.attributes import read_value, write_value
@@ -232,6 +233,8 @@ def _number(value: Any) -> Any:
     """Return a scalar of numpy as a Python number, and a date as a value of an attribute."""
     if is_missing(value):
         raise TypeError(f"{value!r} is a missing value: leave it out")
+    if isinstance(value, Decimal):
+        return float(value)
     if isinstance(value, date):
         return write_value(read_value(value))
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
