@@ -138,7 +138,7 @@ def test_it_trains_with_any_share_of_labels_and_a_saved_model_holds_no_training_
 
 @pytest.mark.parametrize("labels", [0, 1])
 def test_a_corpus_without_labels_to_tell_apart_is_refused(labels):
-    with pytest.raises(TexthashError, match=f"learns from labels was given a corpus with {labels}"):
+    with pytest.raises(TexthashError, match=f"needs two of them or more, and was given {labels}"):
         build("ihdh", CorpusShape(vocabulary=50, labels=labels, documents=100), BITS)
 
 

@@ -127,7 +127,7 @@ def test_a_document_without_labels_is_in_no_pair(name, small_corpus):
 @pytest.mark.parametrize("labels", [0, 1])
 def test_a_corpus_without_labels_to_tell_apart_is_refused(name, labels):
     shape = CorpusShape(vocabulary=50, labels=labels, documents=100)
-    with pytest.raises(TexthashError, match=f"learns from labels was given a corpus with {labels}"):
+    with pytest.raises(TexthashError, match=f"needs two of them or more, and was given {labels}"):
         build(name, shape, BITS)
 
 

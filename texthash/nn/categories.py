@@ -65,6 +65,6 @@ def check_labels(labels: int) -> None:
     """
     if labels < 2:
         raise TexthashError(
-            f"a method that learns from labels was given a corpus with {labels}.",
-            "choose a corpus with labels, or an unsupervised method.",
+            f"a method that learns from labels needs two of them or more, and was given {labels}.",
+            "give labels (labels=[...] of texthash.train), a corpus with labels, or choose another method.",
         )

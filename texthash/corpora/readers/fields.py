@@ -25,7 +25,15 @@ _LISTS = (list, tuple)
 _WRITTEN_LIST = re.compile(
     r"""\s*([\[({]\s*['"].*['"],?\s*[\])}]|\[[-+\d.,\s]*\]|[({][-+\d.\s]+,[-+\d.,\s]*[)}])\s*""", re.DOTALL
 )
-_KINDS = {str: "the text", bool: "the boolean", dict: "an object", list: "a list", tuple: "a list", bytes: "bytes"}
+_KINDS = {
+    type(None): "the value",
+    str: "the text",
+    bool: "the boolean",
+    dict: "an object",
+    list: "a list",
+    tuple: "a list",
+    bytes: "bytes",
+}
 
 
 class FieldError(ValueError):
