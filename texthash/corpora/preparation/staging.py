@@ -220,7 +220,8 @@ class Staging:
         remarks |= {remark: count for remark, count in missing.items() if 0 < count < starts[-1]}
         if not chunks:
             left_out = f" (left out: {dropped})" if dropped else ""
-            raise CorpusError(f"the corpus {self.config.name} has no documents{left_out}.", "check the source.")
+            source = self.config.path or f"the corpus {self.config.name}"
+            raise CorpusError(f"{source} has no documents{left_out}.", "give rows, or files, that have a text.")
         self._check_columns(missing, starts[-1])
         names = [column.name for column in self.config.attribute_columns]
         attributes = joined_types((part.attributes for part in read), names, self.config.attributes)

@@ -25,7 +25,7 @@ _LISTS = (list, tuple)
 _WRITTEN_LIST = re.compile(
     r"""\s*([\[({]\s*['"].*['"],?\s*[\])}]|\[[-+\d.,\s]*\]|[({][-+\d.\s]+,[-+\d.,\s]*[)}])\s*""", re.DOTALL
 )
-_KINDS = {
+_KINDS: dict[type, str] = {
     type(None): "the value",
     str: "the text",
     bool: "the boolean",
