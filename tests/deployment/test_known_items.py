@@ -7,12 +7,12 @@ import pytest
 
 from texthash.corpora.document import SPLITS
 from texthash.deployment.known_items import choose_defaults, divided, known_items, weight_within_error
+from texthash.hamming.asymmetric import asymmetric
 from texthash.index.keywords.analysis import keyword_analyzer
 from texthash.index.keywords.postings import KeywordIndex
 from texthash.index.keywords.weights import WordWeights
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import read_release
-from texthash.index.rescoring import asymmetric
 from texthash.index.writing.build import build_index
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir

@@ -17,12 +17,12 @@ from tests.index.test_writer import codes, documents
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError
 from texthash.index.filters.language import Labels
+from texthash.index.memory.hits import merge
 from texthash.index.releases.backup import back_up, restore_backup
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import open_release, read_release
 from texthash.index.releases.snapshots import list_snapshots, take_snapshot
 from texthash.index.releases.verify import verify
-from texthash.index.shard import merge
 from texthash.index.writing.build import build_index
 from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.paths import StateDir

@@ -69,6 +69,8 @@ def test_it_answers_as_the_index_that_it_becomes(plan, limit, offset, radius) ->
     some = rng.permutation(made.numbers)[:50]
     for first, last in ((0, 1), (1, 4), (4, 5), (5, 40), (0, 1)):  # the fourth of them is more than it scans by itself
         assert deferred.codes(some).tolist() == made.codes(some).tolist()
+        values, own = rng.standard_normal((3, 48)), rng.integers(0, 3, len(some))
+        assert deferred.scores(values, own, some).tolist() == made.scores(values, own, some).tolist()
         found = deferred.search(queries[first:last], limit, offset, radius=radius, plan=plan)
         assert_same(found, made.search(queries[first:last], limit, offset, radius=radius, plan=plan))
     assert deferred.size_bytes == made.size_bytes

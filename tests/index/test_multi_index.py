@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.hamming.asymmetric import asymmetric
 from texthash.hamming.codes import pack, unpack
 from texthash.hamming.kernels import pack_allow
 from texthash.hamming.multi_index import Costs
 from texthash.hamming.plain_scan import distances_where
 from texthash.index.memory import multi_index
 from texthash.index.memory.cost_model import Call, CostModel
-from texthash.index.memory.hits import Hits
+from texthash.index.memory.hits import Hits, merge
 from texthash.index.memory.multi_index import MultiIndex
-from texthash.index.shard import merge
 
 PLANS = ("flat", "mih", "auto")
 
@@ -96,6 +96,11 @@ def test_every_plan_is_brute_force(seed, width, size, kind, limit, offset, share
     assert np.array_equal(index.holds(asked), asked < 10**9)
     near = distances_where(index.holds(asked), index.codes(numbers), queries[1])
     assert near.tolist() == [*np.bitwise_count(codes ^ queries[1]).sum(axis=1), -1]
+    values, own = random.standard_normal((2, 8 * width)), random.integers(0, 2, len(asked))
+    expected = np.full(len(asked), np.nan)
+    for query in (0, 1):
+        expected[:-1][own[:-1] == query] = asymmetric(values[query], codes[own[:-1] == query])
+    assert np.array_equal(index.scores(values, own, asked), expected, equal_nan=True)  # to the last bit
     allow = None if share is None else random.random(len(index.numbers)) < share
     allowed = np.ones(len(numbers), np.bool_) if allow is None else np.isin(numbers, index.numbers[allow])
     mask = pack_allow(allow) if packed and allow is not None else allow

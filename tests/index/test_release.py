@@ -13,9 +13,9 @@ from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.executor import RayExecutor
+from texthash.index.memory.hits import merge
 from texthash.index.releases.publish import publish, rollback, switch_to
 from texthash.index.releases.release import current_name, list_releases, open_release, read_release
-from texthash.index.shard import merge
 from texthash.index.storage.shard_format import shard_path
 from texthash.index.writing.build import build_index
 from texthash.methods.registry import build

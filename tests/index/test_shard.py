@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.filters.language import Labels
-from texthash.index.shard import Shard, merge
+from texthash.index.memory.hits import merge
+from texthash.index.shard import Shard
 from texthash.index.storage.arrow_schema import schema
 from texthash.index.storage.shard_format import (
     FORMAT_VERSION,

@@ -13,10 +13,10 @@ import pytest
 from tests.index.test_writer import built, home, rewrite
 from texthash.index.filters.language import Labels
 from texthash.index.memory.cost_model import Plan
+from texthash.index.memory.hits import merge
 from texthash.index.releases.backup import back_up, restore_backup
 from texthash.index.releases.release import OpenRelease, open_release, read_release
 from texthash.index.releases.verify import verify
-from texthash.index.shard import merge
 from texthash.index.writing.writer import IndexDocument, IndexWriter, WriteResult
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir

@@ -14,11 +14,12 @@ from texthash.api.filters import Filter
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
 from texthash.index.filters.language import Labels
+from texthash.index.memory.hits import merge
 from texthash.index.releases.publish import prune, publish, rollback
 from texthash.index.releases.release import list_releases, open_release, read_release
 from texthash.index.releases.snapshots import drop_snapshot, list_snapshots, read_snapshot, take_snapshot
 from texthash.index.releases.verify import verify
-from texthash.index.shard import Shard, merge
+from texthash.index.shard import Shard
 from texthash.index.storage.shard_format import open_documents
 from texthash.index.writing import writer as writing
 from texthash.index.writing.build import build_index

@@ -14,7 +14,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.pairs import Queries
 from texthash.evaluation.relevance import judged_queries
 from texthash.hamming import kernels
-from texthash.index.rescoring import asymmetric
+from texthash.hamming.asymmetric import asymmetric
 from texthash.methods.base import Progress
 from texthash.methods.registry import build
 from texthash.models.encoding import activations_of, split_batches

@@ -13,9 +13,9 @@ from tests.methods.two_processes import corpus_for, encoder_for, in_two_processe
 from texthash.cluster import free_port
 from texthash.config import Config, MethodConfig, ServiceConfig, TrainingConfig, TuningConfig
 from texthash.experiments.experiment import Experiment
+from texthash.index.memory.hits import merge
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import open_release
-from texthash.index.shard import merge
 from texthash.index.writing.build import build_index
 from texthash.methods.registry import build, get_method, hyperparameters
 from texthash.models.hasher import Hasher

@@ -10,7 +10,7 @@ import torch
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
 from texthash.errors import UsageError
-from texthash.index.rescoring import asymmetric
+from texthash.hamming.asymmetric import asymmetric
 from texthash.methods.base import Progress
 from texthash.methods.registry import build, methods
 from texthash.models.encoding import encode_split

@@ -24,9 +24,9 @@ from tests.service.browser import browse_or_skip
 from texthash.cluster import free_port
 from texthash.config import LimitsConfig, ServiceConfig
 from texthash.errors import TexthashError
+from texthash.index.memory.hits import merge
 from texthash.index.releases.release import OpenRelease
 from texthash.index.rescoring import search_rescored
-from texthash.index.shard import merge
 from texthash.paths import StateDir
 from texthash.service.middleware.auth import KEY_VARIABLE
 from texthash.service.rpc import PROBLEM, message

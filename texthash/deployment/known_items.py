@@ -28,14 +28,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.hamming.asymmetric import asymmetric
 from texthash.index.filters.selection import Selection
 from texthash.index.fusion import DEPTH, Fusion, Side, fuse
 from texthash.index.keywords.analysis import keyword_analyzer
 from texthash.index.keywords.postings import KeywordIndex
+from texthash.index.memory.hits import merge
 from texthash.index.releases.release import SearchDefaults
-from texthash.index.rescoring import asymmetric, search_rescored
+from texthash.index.rescoring import search_rescored
 from texthash.index.search import search_keywords
-from texthash.index.shard import Shard, merge
+from texthash.index.shard import Shard
 from texthash.index.storage.shard_format import read_index, shard_path
 from texthash.models.vectors import encodes_texts
 from texthash.progress import log_line, track

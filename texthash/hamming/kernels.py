@@ -33,6 +33,7 @@ from texthash.hamming._threads import (
     run_parallel,
     useful_threads,
 )
+from texthash.hamming.asymmetric import sums_of_four
 from texthash.hamming.multi_index import BitOrder, Tables
 
 __all__ = [
@@ -245,7 +246,9 @@ def warmup(bits: int = 64) -> None:
     distances(codes, codes)
     within_radius(words, words, bits, np.ones(2, np.bool_))
     label_histogram(words, words, labels, labels, bits)
-    ordered = BitOrder(np.arange(bits)).words(codes)
+    order, rows = BitOrder(np.arange(bits)), np.arange(2)
+    ordered = order.words(codes)
+    order.add_scores(ordered, rows, rows, sums_of_four(np.zeros((2, bits)), bits), np.zeros(2))
     Tables.build(ordered, bits).nearest(ordered, 1)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
-from texthash.hamming import _mih
+from texthash.hamming import _asymmetric, _mih
 from texthash.hamming._threads import Mask, Words, arguments, run_parallel
 from texthash.hamming.codes import as_readonly, check_bits, check_codes, to_words
 
@@ -276,6 +276,25 @@ class BitOrder:
         permuted = np.ascontiguousarray(words.T).view(np.uint8)[:, :size]
         codes: NDArray[Any] = _mih.permute(as_readonly(permuted), self._inverse)
         return codes.view(np.uint8)[:, :size]
+
+    def add_scores(
+        self,
+        words: Words,
+        rows: NDArray[np.int64],
+        queries: NDArray[np.int64],
+        sums: NDArray[np.float64],
+        scores: NDArray[np.float64],
+    ) -> None:
+        """Set the asymmetric scores of permuted codes: `texthash.hamming.asymmetric`.
+
+        Args:
+            words: Permuted words, uint64 [w, N].
+            rows: Row of each score, int64; a negative one leaves its score as it is.
+            queries: Query of each score, int64.
+            sums: Result of `texthash.hamming.asymmetric.sums_of_four` for the queries.
+            scores: The scores, float64.
+        """
+        _asymmetric.add_scores(as_readonly(words), rows, queries, self._inverse, sums, scores)
 
 
 def _patterns(places: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.uint64]:

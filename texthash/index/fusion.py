@@ -105,15 +105,12 @@ def fuse(semantic: Side, keyword: Side, fusion: Fusion, limit: int, offset: int 
     weight = fusion.weight
     if weight in (0, 1) and not len((keyword if weight == 0 else semantic).numbers):
         weight = 1.0 - weight
-    count = len(semantic.numbers)
-    _, of_near, of_word = np.intersect1d(semantic.numbers, keyword.numbers, assume_unique=True, return_indices=True)
-    alone = np.ones(len(keyword.numbers), bool)
-    alone[of_word] = False
-    by_words_alone = np.flatnonzero(alone)
+    count, near_of = len(semantic.numbers), _places(keyword.numbers, semantic.numbers)
+    by_both, by_words_alone = np.flatnonzero(near_of >= 0), np.flatnonzero(near_of < 0)
     numbers = np.concatenate([semantic.numbers, keyword.numbers[by_words_alone]])
     near, word = np.full(len(numbers), -1, np.int64), np.full(len(numbers), -1, np.int64)
     near[:count] = np.arange(count)
-    word[of_near], word[count:] = of_word, by_words_alone
+    word[near_of[by_both]], word[count:] = by_both, by_words_alone
     gains, scores = (1.0 - weight) * keyword.gains(fusion), np.zeros(len(numbers))
     scores[:count] = weight * semantic.gains(fusion)
     scores[word >= 0] += gains[word[word >= 0]]
@@ -123,3 +120,12 @@ def fuse(semantic: Side, keyword: Side, fusion: Fusion, limit: int, offset: int 
         listed = np.argsort(side)[np.count_nonzero(side < 0) :]
     best = listed[np.argsort(-scores[listed], kind="stable")[offset : offset + limit]]
     return Fused(numbers[best], scores[best], near[best], word[best])
+
+
+def _places(numbers: NDArray[np.int64], listed: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the position of each number in a list of different ones, int64; -1 if it is not there."""
+    if not len(listed):
+        return np.full(len(numbers), -1, np.int64)
+    order = np.argsort(listed)
+    places = order[np.minimum(np.searchsorted(listed, numbers, sorter=order), len(listed) - 1)]
+    return np.where(listed[places] == numbers, places, -1)

@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.hamming.codes import check_codes
-from texthash.index.memory.hits import Hits, check_window
+from texthash.index.memory.hits import Hits, check_window, hits_at, nearest_places
 from texthash.index.searched import SearchedShard
-from texthash.index.shard import merge
 
 if TYPE_CHECKING:
     from texthash.index.filters.language import Where
@@ -30,9 +28,6 @@ Rescoring = Literal["asymmetric", "float"]
 MAX_OVERSAMPLE = 100
 # Vectors in memory at a time: at most this number of rows, or those of one query.
 _ROWS_AT_ONCE = 16_384
-# Fewer codes than this are looked up in one gather, more byte by byte, without an array of all their bytes' sums.
-_FEW_CODES = 2048
-_FOUR_SIGNS = 2.0 * np.unpackbits(np.arange(16, dtype=np.uint8)[:, None], axis=1)[:, 4:] - 1.0
 
 
 @dataclass(frozen=True)
@@ -48,33 +43,6 @@ class Rescored:
     hits: Hits
     shards: list[NDArray[np.int64]]
     scores: list[NDArray[np.float64]]
-
-
-def asymmetric(activations: NDArray[np.floating], codes: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the asymmetric scores of codes for one query, float64 [N].
-
-    Adds the sums of each byte, in the order of the bytes, from a table of what its 256 values give. Unlike a matrix
-    product, a score does not depend on the other codes of the call.
-
-    Args:
-        activations: Activations of the query minus the thresholds, [bits].
-        codes: Codes, uint8 [N, bits / 8], most significant bit first.
-
-    Raises:
-        ModelMismatchError: The codes have another width than the query.
-        TexthashError: An activation is not finite.
-    """
-    check_codes(codes, len(activations))
-    signed = _FOUR_SIGNS * _finite(activations).reshape(-1, 1, 4)
-    halves = (signed[..., 0] + signed[..., 1]) + (signed[..., 2] + signed[..., 3])  # of a byte, [bits / 4, 16]
-    table = (halves[::2, :, None] + halves[1::2, None, :]).reshape(-1, 256)
-    scores: NDArray[np.float64] = np.zeros(len(codes))
-    if len(codes) < _FEW_CODES:
-        first = np.arange(0, table.size, 256)[:, None]
-        return scores + table.reshape(-1)[codes.T + first].sum(axis=0)
-    for own, bytes_of in zip(table, codes.T, strict=True):
-        scores += own[bytes_of]
-    return scores
 
 
 def cosines(query: NDArray[np.floating], vectors: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -149,7 +117,9 @@ def scores_of(
         ModelMismatchError: The index stores no vectors, or the queries have another width.
     """
     if kind == "asymmetric":
-        return [asymmetric(own, shard.codes(numbers)) for own, numbers in zip(values, hits.numbers, strict=True)]
+        sizes = [len(own) for own in hits.numbers]
+        found = shard.scores(values, np.repeat(np.arange(len(sizes)), sizes), np.concatenate(hits.numbers))
+        return np.split(found, np.cumsum(sizes)[:-1])
     scores: list[NDArray[np.float64]] = []
     for batch in _batches(hits.numbers):
         numbers = hits.numbers[batch]
@@ -188,22 +158,17 @@ def merge_rescored(
         oversample: The ``oversample * limit`` nearest documents over all shards are reordered; later ones follow by
             distance.
     """
-    window = oversample * limit
-    near, owners = merge(parts, max(window, offset + limit))
-    distances, numbers, positions, kept = [], [], [], []
-    for query, shards in enumerate(owners):
-        query_scores = np.empty(len(shards))
-        for shard, own in enumerate(scores):
-            mine = shards == shard
-            query_scores[mine] = own[query][: mine.sum()]  # Both are in the order of distance and number.
-        first = slice(0, window)
-        order = np.lexsort((near.numbers[query][first], near.distances[query][first], -query_scores[first]))
-        order = np.concatenate([order, np.arange(window, len(query_scores))])[offset : offset + limit]
-        distances.append(near.distances[query][order])
-        numbers.append(near.numbers[query][order])
-        positions.append(shards[order])
-        kept.append(query_scores[order])
-    return Rescored(Hits(distances, numbers, near.plans, near.candidates), positions, kept)
+    window, chosen, kept = oversample * limit, [], []
+    for query in range(len(parts[0])):
+        places = nearest_places(parts, query, max(window, offset + limit))
+        found = np.concatenate([own[query] for own in scores])[places]
+        # Equal scores stay in the order of distance and number.
+        order = np.argsort(-found[:window], kind="stable")
+        order = np.concatenate([order, np.arange(window, len(found))])[offset : offset + limit]
+        chosen.append(places[order])
+        kept.append(found[order])
+    hits, owners = hits_at(parts, chosen)
+    return Rescored(hits, owners, kept)
 
 
 def search_rescored(

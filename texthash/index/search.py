@@ -15,11 +15,10 @@ from texthash.api.requests import Mode, RescoringKind, resolved_order
 from texthash.index.filters.language import Where
 from texthash.index.fusion import DEPTH, Fusion
 from texthash.index.keywords.postings import KeywordHits
-from texthash.index.memory.hits import Hits, check_window
+from texthash.index.memory.hits import Hits, check_window, merge
 from texthash.index.ranked import Ranked, hybrid_page
 from texthash.index.rescoring import Rescoring, search_rescored
 from texthash.index.searched import SearchedShard
-from texthash.index.shard import merge
 
 if TYPE_CHECKING:
     from texthash.index.memory.cost_model import Plan

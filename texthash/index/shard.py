@@ -22,7 +22,7 @@ from texthash.index.keywords.stored import StoredKeywords
 from texthash.index.keywords.top import load_kernel
 from texthash.index.mapped_contents import MappedFiles, map_contents
 from texthash.index.memory.deferred import DeferredIndex
-from texthash.index.memory.hits import Hits, join_plans
+from texthash.index.memory.hits import Hits
 from texthash.index.storage.arrow_schema import (
     ATTRIBUTES,
     KNOWN,
@@ -319,6 +319,22 @@ class Shard:
         found = self._index.distances(given, np.repeat(np.arange(len(sizes)), sizes), np.concatenate(numbers))
         return np.split(found, np.cumsum(sizes)[:-1])
 
+    def scores(
+        self, values: NDArray[np.floating], queries: NDArray[np.int64], numbers: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the asymmetric score of each document for a query, float64 [N], from the codes in memory.
+
+        Args:
+            values: Activations of the queries minus the thresholds, [Q, bits].
+            queries: Query of each document, int64 [N].
+            numbers: Documents of this shard that have a known word, int64 [N].
+
+        Raises:
+            ModelMismatchError: The queries have another width.
+            TexthashError: A value is not finite.
+        """
+        return self._index.scores(values, queries, numbers)
+
     def vectors(self, numbers: NDArray[np.int64]) -> NDArray[np.float16]:
         """Return vectors of documents of this shard from disk, float16 [N, width], in the order of ``numbers``.
 
@@ -441,29 +457,3 @@ def _with_mapping(rows: list[dict[str, Any]], attributes: bool) -> list[dict[str
         for row in rows:
             row[ATTRIBUTES] = take_attributes(row)
     return rows
-
-
-def merge(parts: Sequence[Hits], limit: int, offset: int = 0) -> tuple[Hits, list[NDArray[np.int64]]]:
-    """Merge the hits of the shards for the same queries, exactly, by (distance, number).
-
-    Args:
-        parts: Hits of each shard, at least ``offset + limit`` per query if the shard has that many.
-        limit: Largest number of hits per query.
-        offset: Number of hits to skip.
-
-    Returns:
-        Merged hits, and for each query the position in ``parts`` of each hit's shard, int64.
-    """
-    distances, numbers, shards = [], [], []
-    for query in range(len(parts[0])):
-        near = np.concatenate([part.distances[query] for part in parts])
-        which = np.concatenate([part.numbers[query] for part in parts])
-        owner = np.repeat(np.arange(len(parts)), [len(part.numbers[query]) for part in parts])
-        order = np.lexsort((which, near))[offset : offset + limit]
-        distances.append(near[order])
-        numbers.append(which[order])
-        shards.append(owner[order])
-    planned = [part for part in parts if part.plans]
-    plans = [join_plans([part.plans[query] for part in planned]) for query in range(len(distances) if planned else 0)]
-    candidates = np.stack([part.candidates for part in planned]).sum(axis=0) if planned else np.empty(0, np.int64)
-    return Hits(distances, numbers, plans, candidates), shards

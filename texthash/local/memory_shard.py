@@ -144,6 +144,12 @@ class MemoryShard:
         known = self._documents.known[numbers]
         return distances_where(known, self._documents.codes[numbers[known]], np.frombuffer(code, np.uint8))
 
+    def scores(
+        self, values: NDArray[np.floating], queries: NDArray[np.int64], numbers: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the asymmetric scores of documents as :meth:`texthash.index.shard.Shard.scores` does."""
+        return self._index.scores(values, queries, numbers)
+
     def documents(self, numbers: NDArray[np.int64], fields: Sequence[str]) -> list[dict[str, Any]]:
         """Return id, title, text, labels and attributes of documents by number."""
         own = self._documents

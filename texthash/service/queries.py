@@ -15,10 +15,9 @@ from texthash.api.requests import SearchRequest
 from texthash.index.filters.language import Where
 from texthash.index.fusion import Fusion
 from texthash.index.matches import Matches
-from texthash.index.memory.hits import Hits
+from texthash.index.memory.hits import Hits, merge
 from texthash.index.ranked import Ranked, hybrid_page
 from texthash.index.rescoring import Rescoring, merge_rescored, signs_of
-from texthash.index.shard import merge
 from texthash.service.replicas.shard_calls import KeywordResult, QueryGroup
 
 if TYPE_CHECKING:

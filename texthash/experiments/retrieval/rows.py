@@ -29,8 +29,8 @@ from texthash.evaluation.retrieval.ranked import Ranked
 from texthash.evaluation.retrieval.runs import DEPTH
 from texthash.evaluation.retrieval.table import BASELINE, Row
 from texthash.hamming import kernels
+from texthash.hamming.asymmetric import asymmetric
 from texthash.index.fusion import Fusion, Side, fuse
-from texthash.index.rescoring import asymmetric
 from texthash.models.hasher import Hasher, TextActivations
 from texthash.models.vectors import unit
 

@@ -36,7 +36,20 @@ class Impacts:
         """Largest impact of each word, float64 [T]; not a number where it was not needed yet."""
         return np.full(len(self.starts) - 1, np.nan)
 
-    def reached_by(self, documents: int) -> NDArray[np.float64]:
+    def most(self, words: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the largest impact of each of some words in any document, float64."""
+        for word in words[np.isnan(self.largest[words])].tolist():
+            self.largest[word] = self._of(word).max(initial=0.0)
+        return self.largest[words]
+
+    def reached(self, words: NDArray[np.int64], documents: int) -> NDArray[np.float64]:
+        """Return what so many documents reach at least by each word alone, boosts included; 0 if fewer contain it."""
+        kept = self._reached_by(documents)
+        for word in words[np.isnan(kept[words])].tolist():
+            kept[word] = self._read_reached(word, documents)
+        return kept[words]
+
+    def _reached_by(self, documents: int) -> NDArray[np.float64]:
         """Return the results of :meth:`reached` by word, float64 [T]; not a number where it was not needed yet."""
         found = self._reached.get(documents)
         if found is None:
@@ -44,19 +57,6 @@ class Impacts:
                 self._reached.clear()
             found = self._reached[documents] = np.full(len(self.starts) - 1, np.nan)
         return found
-
-    def most(self, word: int) -> float:
-        """Return the largest impact of a word in any document."""
-        if np.isnan(self.largest[word]):
-            self.largest[word] = self._of(word).max(initial=0.0)
-        return float(self.largest[word])
-
-    def reached(self, word: int, documents: int) -> float:
-        """Return what so many documents reach at least by this word alone, boosts included; 0 if fewer contain it."""
-        kept = self.reached_by(documents)
-        if np.isnan(kept[word]):
-            kept[word] = self._read_reached(word, documents)
-        return float(kept[word])
 
     def _read_reached(self, word: int, documents: int) -> float:
         if not 0 < documents <= self.starts[word + 1] - self.starts[word]:

@@ -225,24 +225,22 @@ class Segment:
         allowed: Selection | None,
     ) -> KeywordHits:
         """Return the best documents for words with weights; ``allowed`` restricts them to some."""
-        known = [(self.terms[term], weight) for term, weight in zip(terms, weights, strict=True) if term in self.terms]
-        if not known:
+        places = np.asarray([self.terms.get(term, -1) for term in terms], np.int64)
+        known = places >= 0
+        if not known.any():
             return KeywordHits(np.empty(0, np.int64), np.empty(0))
-        at, own = np.asarray([at for at, _ in known]), self.impacts(norm)
+        at, own_weights, own = places[known], weights[known], self.impacts(norm)
         mask = np.empty(0, np.bool_) if self.live is None else self.live
         if allowed is not None:
             here = allowed.of(self.numbers, ascending=True)
             mask = here if self.live is None else here & self.live
-        known_weights = np.asarray([weight for _, weight in known], np.float64)
         most = min(limit, len(self))
-        bounds = known_weights * [own.most(term) for term, _ in known]
-        floor = 0.0
-        if allowed is None:
-            floor = _BELOW * max(weight * own.reached(term, most) for term, weight in known)
+        bounds = own_weights * own.most(at)
+        floor = 0.0 if allowed is not None else _BELOW * float((own_weights * own.reached(at, most)).max())
         scores, rows = top_documents(len(self))(
             self.starts[at],
             self.starts[at + 1],
-            known_weights,
+            own_weights,
             bounds,
             np.argsort(bounds),
             own.postings,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.hamming import plain_scan
+from texthash.hamming.asymmetric import asymmetric
 from texthash.hamming.codes import check_codes
 from texthash.index.memory.hits import Hits, check_window, sorted_by_number
 
@@ -94,6 +95,18 @@ class DeferredIndex:
             return self.index.distances(query_codes, queries, numbers)
         held = self.holds(numbers)
         return plain_scan.distances_where(held, self.codes(numbers[held]), query_codes[queries[held]])
+
+    def scores(
+        self, values: NDArray[np.floating], queries: NDArray[np.int64], numbers: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the asymmetric score of each document for a query. Arguments and errors as of `MultiIndex.scores`."""
+        if self._codes is None:
+            return self.index.scores(values, queries, numbers)
+        found = np.empty(len(numbers))
+        for query in np.unique(queries).tolist():
+            own = queries == query
+            found[own] = asymmetric(values[query], self.codes(numbers[own]))
+        return found
 
     def added(self, codes: NDArray[np.uint8], numbers: NDArray[np.int64]) -> MultiIndex:
         """Return the index with these documents too. Arguments and errors as of `MultiIndex.added`."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from texthash.errors import TexthashError, nearest_name
 from texthash.hamming import kernels
+from texthash.hamming.asymmetric import sums_of_four
 from texthash.hamming.codes import check_codes
 from texthash.hamming.multi_index import BitOrder, Costs, Tables, bit_order, substrings_for
 from texthash.index.memory.cost_model import Call, CostModel, Plan
@@ -134,6 +135,25 @@ class MultiIndex:
             here = np.flatnonzero(rows >= 0)
             different = np.bitwise_count(segment.words[:, rows[here]] ^ words[:, queries[here]])
             found[here] = different.sum(axis=0, dtype=np.int64)
+        return found
+
+    def scores(
+        self, values: NDArray[np.floating], queries: NDArray[np.int64], numbers: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the asymmetric score of each document for a query, float64 [N]; NaN if the document does not exist.
+
+        Args:
+            values: Activations of the queries minus the thresholds, [Q, bits].
+            queries: Query of each document, int64 [N].
+            numbers: Document numbers, int64 [N].
+
+        Raises:
+            ModelMismatchError: The queries have another width.
+            TexthashError: A value is not finite.
+        """
+        sums, found = sums_of_four(values, self.bits), np.full(len(numbers), np.nan)
+        for segment in self._filled:
+            self._layout.add_scores(segment.words, segment.places_of(numbers), queries, sums, found)
         return found
 
     @property
