@@ -28,6 +28,7 @@ from texthash.cli import (
 from texthash.cli.running import run_app
 from texthash.cli.streams import name_output, open_closed_streams
 from texthash.cli.utf8 import ensure_utf8
+from texthash.environment import check_numba
 from texthash.paths import HOME_VARIABLE, as_path, is_address
 from texthash.progress import log_line
 
@@ -77,6 +78,7 @@ def _options(
     version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
 ) -> None:
     _VERBOSE["traceback"] = verbose
+    check_numba()
     if home is not None:
         os.environ[HOME_VARIABLE] = home if is_address(home) else str(as_path(home))
 

@@ -9,3 +9,7 @@
 
 A code of ``bits`` bits is ``bits / 8`` bytes, most significant bit first.
 """
+
+from texthash.environment import check_numba
+
+check_numba()  # before a module of this package loads Numba

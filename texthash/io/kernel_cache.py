@@ -14,8 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numba
-
+from texthash.environment import check_numba
 from texthash.paths import node_cache
 
 
@@ -25,7 +24,13 @@ def compiled(function: Callable[..., Any], **options: Any) -> Any:
     Args:
         function: Kernel; functions that it calls must be in the same directory.
         options: Options of :func:`numba.njit`.
+
+    Raises:
+        UsageError: A variable of the environment keeps Numba from being loaded.
     """
+    check_numba()
+    import numba
+
     directory = _directory(Path(function.__code__.co_filename).parent)
     if directory is None:
         return numba.njit(function, nogil=True, **options)
