@@ -56,6 +56,8 @@ class Handler(BaseHTTPRequestHandler):
         texts = body["inputs"] if self.path == "/embed" else body["input"]
         vectors = [vector_of(text) for text in texts]
         vectors = step(vectors) if callable(step) else vectors
+        if step == "drip":
+            return self.drip()
         if self.path == "/embed":
             return self.reply(200, vectors)
         rows = [{"index": place, "embedding": vector} for place, vector in enumerate(vectors)]
@@ -68,6 +70,16 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         with contextlib.suppress(BrokenPipeError):  # the client gave up
             self.wfile.write(content)
+
+    def drip(self) -> None:
+        """Send a byte every 50 ms, for at most 5 s."""
+        self.send_response(200)
+        self.send_header("content-length", "100")
+        self.end_headers()
+        with contextlib.suppress(OSError):  # the client gave up
+            for _ in range(100):
+                self.wfile.write(b" ")
+                time.sleep(0.05)
 
     def log_message(self, format: str, *arguments: Any) -> None:
         pass
@@ -164,6 +176,16 @@ def test_a_key_that_no_header_can_have_is_refused_and_not_shown(monkeypatch: pyt
     with pytest.raises(UsageError, match="EMBEDDER_KEY holds no key") as error:
         HttpEmbedder("openai:small@http://127.0.0.1:1/v1#EMBEDDER_KEY")
     assert key not in f"{error.value}{error.value.remedy}"
+
+
+def test_an_answer_that_comes_byte_by_byte_has_a_time_limit(server: Server) -> None:
+    server.plan = ["drip"] * 2
+    began = time.monotonic()
+    with pytest.raises(EmbedderError, match=r"did not answer in 2 attempts \(ReadTimeout\)"):
+        HttpEmbedder(names(server)["tei"], timeout_s=0.3, attempts=2).encode(["a"])
+    assert time.monotonic() - began < 3
+    server.plan = ["drip"]
+    np.testing.assert_array_equal(HttpEmbedder(names(server)["tei"], timeout_s=0.3).encode(["a"]), [vector_of("a")])
 
 
 def test_a_server_that_stays_away_is_given_up(server: Server) -> None:

@@ -151,6 +151,7 @@ class HttpEmbedder:
 
         self._address = Address.parse(name)
         self._attempts = attempts
+        self._timeout_s = timeout_s
         self._http = httpx.Client(timeout=timeout_s, headers=self._address.headers())
         self._width: int | None = None
 
@@ -207,10 +208,11 @@ class HttpEmbedder:
                 time.sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT_S)
             try:
+                ends = time.monotonic() + self._timeout_s
                 with self._http.stream("POST", self._address.url, json=self._address.body(texts)) as reply:
-                    content = self._content(reply.iter_bytes())
+                    content = self._content(reply.iter_bytes(), ends)
             except httpx.TransportError as error:  # time-outs, refused and broken connections
-                why = f"{type(error).__name__}"
+                why = type(error).__name__
                 continue
             if reply.status_code in _AGAIN:
                 why = f"status {reply.status_code}"
@@ -227,10 +229,15 @@ class HttpEmbedder:
                 raise self._error("gave no JSON", "check the URL.") from None
         raise self._error(f"did not answer in {self._attempts} attempts ({why})", "start it, or try again later.")
 
-    def _content(self, blocks: Iterable[bytes]) -> bytes:
+    def _content(self, blocks: Iterable[bytes], ends: float) -> bytes:
+        """Return a body, of which httpx limits the time between two blocks, and not the time of all."""
+        import httpx
+
         content = bytearray()
         for block in blocks:
             content += block
+            if time.monotonic() > ends:
+                raise httpx.ReadTimeout(f"the answer was not complete after {self._timeout_s:g} s")
             if len(content) > _MOST_BYTES:
                 raise self._error(f"gave more than {_MOST_BYTES:,} bytes", "check the URL.")
         return bytes(content)
