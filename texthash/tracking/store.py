@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
 from texthash.config import TrackingConfig
+from texthash.environment import check_mlflow
 from texthash.errors import is_no_access
 from texthash.paths import StateDir
 from texthash.tracking.address import StoreAddress, full_address
@@ -66,6 +67,7 @@ def _client_of(uri: str, full: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    check_mlflow()
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
