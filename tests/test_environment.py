@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from texthash.config import TrackingConfig
-from texthash.environment import check_mlflow
 from texthash.errors import UsageError
 from texthash.paths import StateDir
 from texthash.tracking.store import check_store
@@ -50,9 +49,9 @@ def test_a_variable_that_mlflow_cannot_read_is_named_before_work(
         check_store(TrackingConfig(), StateDir(tmp_path))
 
 
-def test_variables_that_mlflow_can_read_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_that_mlflow_can_read_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
-    check_mlflow()
+    check_store(TrackingConfig(), StateDir(tmp_path))
 
 
 def test_a_command_names_it_before_any_work() -> None:

@@ -23,26 +23,9 @@ def check_numba() -> None:
     except ValueError:
         threads = 0
     if threads < 1:
-        raise _refused(_NUMBA_THREADS, value, "give a whole number of at least 1")
+        raise wrong_variable(_NUMBA_THREADS, value, "give a whole number of at least 1")
 
 
-def check_mlflow() -> None:
-    """Check the variables of MLflow that are set, which it would read only in the middle of its calls.
-
-    Raises:
-        UsageError: One has a value that MLflow cannot read.
-    """
-    from mlflow import environment_variables
-
-    for variable in vars(environment_variables).values():
-        name = getattr(variable, "name", None)
-        if not isinstance(name, str) or name not in os.environ or not hasattr(variable, "get"):
-            continue
-        try:
-            variable.get()
-        except ValueError as error:
-            raise _refused(name, os.environ[name], "give a value that MLflow's documentation names") from error
-
-
-def _refused(name: str, value: str, remedy: str) -> UsageError:
+def wrong_variable(name: str, value: str, remedy: str) -> UsageError:
+    """Return the error of an environment variable whose value a library cannot read."""
     return UsageError(f"the environment variable {name}={value!r} has a wrong value.", f"{remedy}, or unset {name}.")

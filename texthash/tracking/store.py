@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
 from texthash.config import TrackingConfig
-from texthash.environment import check_mlflow
+from texthash.environment import wrong_variable
 from texthash.errors import is_no_access
 from texthash.paths import StateDir
 from texthash.tracking.address import StoreAddress, full_address
@@ -61,13 +61,31 @@ def client_of(uri: str) -> MlflowClient:
     return _client_of(uri, full_address(uri))
 
 
+def _check_variables() -> None:
+    """Check the variables of MLflow that are set, which it would read only in the middle of its calls.
+
+    Raises:
+        UsageError: One has a value that MLflow cannot read.
+    """
+    from mlflow import environment_variables
+
+    for variable in vars(environment_variables).values():
+        name = getattr(variable, "name", None)
+        if not isinstance(name, str) or name not in os.environ or not hasattr(variable, "get"):
+            continue
+        try:
+            variable.get()
+        except ValueError as error:
+            raise wrong_variable(name, os.environ[name], "give a value that MLflow's documentation names") from error
+
+
 @cache
 def _client_of(uri: str, full: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    check_mlflow()
+    _check_variables()
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
