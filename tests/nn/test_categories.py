@@ -54,5 +54,5 @@ def test_the_weight_rises_over_its_share_of_training_and_stays(fraction, weight)
 
 
 def test_a_corpus_without_labels_is_refused():
-    with pytest.raises(TexthashError, match="a corpus with 0"):
+    with pytest.raises(TexthashError, match="two of them or more, and was given 0"):
         LabelHead(3, 0, multi_label=False)
