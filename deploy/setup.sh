@@ -80,6 +80,7 @@ by_pip() { run_logged "$1" "$log" "$VENV/bin/python" -m pip install --no-input "
 
 # uv installs the same versions in a fifth of the time. What pip's configuration says holds for it too; where uv cannot be
 # had or has no word for a setting, and wherever it fails, pip installs.
+export UV_LINK_MODE=copy # NLTK refuses to read data files that are hard links, as uv makes them to its cache
 uv=""
 find_uv() {
     local setting settings name unknown
